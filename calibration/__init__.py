@@ -1,0 +1,1 @@
+"""Camera poses from the actor's face: landmarks, rigid alignment, ICP, pose graph, report."""

@@ -1,0 +1,1 @@
+"""Takes: import, pairing, clocks, checks, recovery, and the virtual rig."""

@@ -1,0 +1,83 @@
+"""The front door: verbs for the pipeline, nouns for things. Rooms are imported only when a command of theirs runs."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from mmface4d import __version__
+from mmface4d.errors import EXIT_BUG, EXIT_INTERRUPTED, Mmface4dError
+
+# command -> (module:attribute, one-line help); the help stands here so that `--help` imports nothing
+COMMANDS = {
+    "demo": ("mmface4d.demo:demo", "The whole loop on a virtual rig, with a report to look at."),
+    "take": ("capture.commands:take", "Import, show, check and recover takes."),
+    "calibrate": ("calibration.commands:calibrate", "Find the cameras' poses on the actor's face."),
+    "reconstruct": ("reconstruct.commands:reconstruct", "Turn a take into a mesh sequence."),
+    "view": ("reconstruct.view.commands:view", "Write a preview video and a report of a take or a sequence."),
+    "model": ("reconstruct.models.commands:model", "List, add and show morphable models."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module only when that command is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="\b\nExamples:\n  mmface4d demo\n  mmface4d take import recordings/ -o takes/001",
+)
+@click.version_option(__version__, prog_name="mmface4d")
+def mmface4d() -> None:
+    """Record people speaking in 4-D and turn the recordings into mesh sequences."""
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Runs the command line and exits with the documented code: see docs/command-line.md."""
+    try:
+        code = mmface4d.main(args=arguments, standalone_mode=False, prog_name="mmface4d")
+    except click.exceptions.Abort:
+        _say("interrupted; nothing half-written was left behind. Run the same command again to go on.")
+        code = EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except KeyboardInterrupt:
+        _say("interrupted; nothing half-written was left behind. Run the same command again to go on.")
+        code = EXIT_INTERRUPTED
+    except Mmface4dError as error:
+        _say(f"error: {error.message}")
+        if error.hint:
+            _say(f"  do: {error.hint}")
+        code = error.exit_code
+    except Exception as error:
+        if os.environ.get("MMFACE4D_TRACEBACK"):
+            raise
+        _say(f"bug: {type(error).__name__}: {error}")
+        _say("  do: please report this; set MMFACE4D_TRACEBACK=1 and run again for the details")
+        code = EXIT_BUG
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+if __name__ == "__main__":
+    main()

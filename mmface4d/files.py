@@ -1,0 +1,72 @@
+"""Writing files so that a killed process leaves nothing that looks whole but is not."""
+
+import errno
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmface4d.errors import DiskFullError, InputError
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """A temporary path beside `target` that takes its place when the block ends well, and is deleted otherwise.
+
+    Raises DiskFullError where the disk has no room.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # the suffix stays last, because writers choose the format by it
+    partial = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}.partial{target.suffix}")
+    try:
+        with disk_full_is_an_error(target):
+            yield partial
+            sync(partial)
+            os.replace(partial, target)  # noqa: PTH105  (the one place that replaces)
+            sync(target.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_full_is_an_error(target: Path) -> Iterator[None]:
+    """Turns the system's "no space left" into a DiskFullError that names the target."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                f"no space left while writing {target}", hint="free some space or choose another disk, then run again"
+            ) from error
+        raise
+
+
+def sync(path: Path) -> None:
+    """Flushes a file or folder to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON by way of a temporary name; numbers that JSON cannot hold are refused."""
+    text = json.dumps(value, indent=1, allow_nan=False)
+    with atomic_path(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, *, max_bytes: int = 64 << 20) -> Any:
+    """Reads JSON; raises InputError where the file is missing, too large or damaged."""
+    if not path.is_file():
+        raise InputError(f"{path} does not exist", hint="check the path")
+    if path.stat().st_size > max_bytes:
+        raise InputError(f"{path} is larger than {max_bytes >> 20} MiB", hint="this is not a file of ours")
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise InputError(f"{path} is not valid JSON: {error}", hint="the file is damaged; make it again") from error

@@ -1,0 +1,101 @@
+"""`calibration.json`: where the cameras of a rig stand, and how they see."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from mmface4d.arrays import Transform
+from mmface4d.cameras import IntrinsicsRecord, RgbdCamera
+from mmface4d.errors import CalibrationError
+from mmface4d.files import read_json, write_json
+from mmface4d.transforms import is_rigid
+
+FORMAT = 1
+
+
+class _CameraRecord(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    world_from_camera: list[list[float]]
+    color: IntrinsicsRecord
+    depth: IntrinsicsRecord
+    color_from_depth: list[list[float]]
+
+    @field_validator("world_from_camera", "color_from_depth")
+    @classmethod
+    def _rigid(cls, value: list[list[float]]) -> list[list[float]]:
+        if np.shape(value) != (4, 4) or not is_rigid(np.array(value)):
+            raise ValueError("not a 4x4 rigid transform (row-major, metres)")
+        return value
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    format: int
+    master: str
+    cameras: dict[str, _CameraRecord]
+    report: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class RigCalibration:
+    """Cameras by serial number and their poses; the world is the master's colour camera.
+
+    `world_from_camera[serial]` is a 4x4 matrix in metres; a camera's frame is its colour imager's.
+    """
+
+    master: str
+    cameras: dict[str, RgbdCamera]
+    world_from_camera: dict[str, Transform]
+    report: dict[str, Any] = field(default_factory=dict)
+
+    def world_from_depth(self, serial: str) -> Transform:
+        """Pose of a device's depth imager."""
+        return self.world_from_camera[serial] @ self.cameras[serial].color_from_depth
+
+    def save(self, path: Path) -> None:
+        """Writes the file by way of a temporary name."""
+        cameras = {
+            serial: {
+                "world_from_camera": self.world_from_camera[serial].tolist(),
+                "color": camera.color.to_json(),
+                "depth": camera.depth.to_json(),
+                "color_from_depth": camera.color_from_depth.tolist(),
+            }
+            for serial, camera in self.cameras.items()
+        }
+        write_json(path, {"format": FORMAT, "master": self.master, "cameras": cameras, "report": self.report})
+
+
+def load_calibration(path: Path) -> RigCalibration:
+    """Reads `calibration.json`; raises CalibrationError or InputError with what is wrong."""
+    try:
+        record = _Record.model_validate(read_json(path))
+    except ValidationError as error:
+        raise CalibrationError(
+            f"{path} is no calibration: {error.error_count()} mistakes, first: {error.errors()[0]['loc']}: "
+            f"{error.errors()[0]['msg']}",
+            hint="make it again with: mmface4d calibrate TAKE -o calibration.json",
+        ) from error
+    if record.format != FORMAT:
+        raise CalibrationError(f"{path} has format {record.format}, this program reads {FORMAT}", hint="update mmface4d")
+    if record.master not in record.cameras:
+        raise CalibrationError(f"{path}: its master {record.master} is not among its cameras", hint="make it again")
+    return RigCalibration(
+        master=record.master,
+        cameras={
+            serial: RgbdCamera(
+                serial=serial,
+                color=camera.color.to_intrinsics(),
+                depth=camera.depth.to_intrinsics(),
+                color_from_depth=np.array(camera.color_from_depth),
+            )
+            for serial, camera in record.cameras.items()
+        },
+        world_from_camera={serial: np.array(camera.world_from_camera) for serial, camera in record.cameras.items()},
+        report=record.report,
+    )

@@ -1,0 +1,161 @@
+"""The mesh-sequence file: one `.npz` that `numpy.load` reads without pickles.
+
+Its members are streamed from and to disk frame by frame, so memory does not grow with the sequence's length.
+"""
+
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmface4d.errors import InputError
+from mmface4d.files import atomic_path
+
+FORMAT = 1
+# of every frame: name -> what it is
+PER_FRAME = {
+    "vertices": "float32 [T,N,3], metres, world frame (the master's colour camera)",
+    "timestamps_usec": "int64 [T], the master's device clock",
+    "expression": "float32 [T,E], expression coefficients",
+    "rotation": "float32 [T,4], world_from_head as a quaternion (w, x, y, z)",
+    "translation": "float32 [T,3], metres",
+    "offset_rms": "float32 [T], metres, RMS of the per-vertex offsets",
+    "depth_residual_mm": "float32 [T], median absolute distance of the valid depth pixels to the mesh",
+    "coverage": "float32 [T], part of the front-facing face vertices that depth supports",
+    "landmark_residual_px": "float32 [T], median distance of the detected landmarks, colour pixels",
+    "landmark_residual_mm": "float32 [T], the same at the face's distance",
+    "status": "uint8 [T], see STATUS",
+}
+OF_SEQUENCE = {
+    "format": "int, this layout's version",
+    "faces": "int32 [F,3], counter-clockwise seen from outside",
+    "fps": "float, nominal frames a second",
+    "model": "str, name of the morphable model",
+    "model_hash": "str, hash of the model's content",
+    "solver": "str",
+    "identity": "float32 [I], identity coefficients",
+    "scale": "float32, model units to metres",
+    "texture": "float32 [K], texture coefficients",
+    "lighting": "float32 [C,3,9], spherical harmonics of each camera, RGB",
+    "vertex_colors": "float32 [N,3], the actor's albedo in 0..1, for display",
+    "serials": "str [C], the cameras in the order of `lighting`",
+}
+STATUS = {
+    0: "ok",
+    1: "some cameras missing",
+    2: "no face found: carried over from the frame before",
+    3: "fit rejected: carried over from the frame before",
+    4: "not aligned: no face found before this frame",
+}
+
+
+@dataclass(frozen=True)
+class MeshSequence:
+    """A read sequence; `vertices` is memory-mapped where the file allows it."""
+
+    path: Path
+    arrays: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.arrays["vertices"])
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.arrays
+
+    @property
+    def vertices(self) -> np.ndarray:
+        """float32 [T,N,3], metres, world frame."""
+        return self.arrays["vertices"]
+
+    @property
+    def faces(self) -> np.ndarray:
+        """int32 [F,3]."""
+        return self.arrays["faces"]
+
+    @property
+    def timestamps_usec(self) -> np.ndarray:
+        """int64 [T], the master's device clock."""
+        return self.arrays["timestamps_usec"]
+
+
+def load_sequence(path: Path) -> MeshSequence:
+    """Reads a sequence; raises InputError where it is none."""
+    if not path.is_file():
+        raise InputError(f"{path} does not exist", hint="make it with: mmface4d reconstruct TAKE -o sequence.npz")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files if name != "vertices"}
+        arrays["vertices"] = _map_member(path, "vertices")
+    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is no mesh sequence: {error}", hint="the file is damaged or of another kind") from error
+    missing = [name for name in ("faces", "timestamps_usec") if name not in arrays]
+    if missing or arrays["vertices"].ndim != 3 or len(arrays["timestamps_usec"]) != len(arrays["vertices"]):
+        raise InputError(f"{path} is no mesh sequence: {missing or 'shapes'} wrong", hint="make it with reconstruct")
+    return MeshSequence(path, arrays)
+
+
+def _map_member(path: Path, name: str) -> np.ndarray:
+    """Memory-maps an uncompressed member of an npz, or loads it where it is compressed."""
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(f"{name}.npy")
+        if info.compress_type != zipfile.ZIP_STORED:
+            with archive.open(info) as member:
+                return np.lib.format.read_array(member, allow_pickle=False)
+        with path.open("rb") as raw:
+            raw.seek(info.header_offset + 26)
+            name_length, extra_length = np.frombuffer(raw.read(4), "<u2")
+            raw.seek(info.header_offset + 30 + int(name_length) + int(extra_length))
+            version = np.lib.format.read_magic(raw)
+            reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, fortran, dtype = reader(raw)
+            if dtype.hasobject or fortran:
+                raise ValueError(f"{name} is not a plain array")
+            return np.memmap(path, dtype=dtype, mode="r", offset=raw.tell(), shape=shape)
+
+
+def write_sequence(
+    path: Path, *, of_sequence: dict[str, Any], frame_count: int, read_frame: Callable[[int], dict[str, np.ndarray]]
+) -> None:
+    """Writes a sequence from a function that gives the PER_FRAME values of one frame.
+
+    `vertices` is streamed; the small per-frame values are gathered. The file appears under its name only when whole.
+    """
+    if frame_count == 0:
+        raise InputError("no frame to write", hint="check the take with: mmface4d take show TAKE")
+    first = read_frame(0)
+    small = {name: [] for name in first if name != "vertices"}
+    # a temporary file that ends in .npz, because atomic_path keeps the suffix
+    with atomic_path(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        with archive.open("vertices.npy", "w", force_zip64=True) as member:
+            for frame, values in _frames(first, frame_count, read_frame):
+                vertices = np.ascontiguousarray(values["vertices"], dtype=np.float32)
+                if frame == 0:
+                    shape = (frame_count, *vertices.shape)
+                    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(member, header)
+                member.write(vertices.tobytes())
+                for name, column in small.items():
+                    column.append(values[name])
+        for name, column in small.items():
+            _write_member(archive, name, np.stack(column))
+        for name, value in {"format": FORMAT, **of_sequence}.items():
+            _write_member(archive, name, np.asarray(value))
+
+
+def _frames(
+    first: dict[str, np.ndarray], count: int, read_frame: Callable[[int], dict[str, np.ndarray]]
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    yield 0, first
+    for frame in range(1, count):
+        yield frame, read_frame(frame)
+
+
+def _write_member(archive: zipfile.ZipFile, name: str, value: np.ndarray) -> None:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        np.lib.format.write_array(member, value, allow_pickle=False)

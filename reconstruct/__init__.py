@@ -1,0 +1,1 @@
+"""Mesh sequences from takes: morphable models, rasterisers, the three stages, solvers, views."""

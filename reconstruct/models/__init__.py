@@ -1,0 +1,1 @@
+"""Morphable models: one interface, adapters for the known files, a local library."""
