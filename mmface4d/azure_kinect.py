@@ -106,12 +106,7 @@ def _intrinsics(camera: _Camera, mode: tuple[tuple[int, int], tuple[int, int], t
             f"lens model {lens.ModelType} with {len(lens.ModelParameters)} parameters is not known",
             hint="known: " + ", ".join(MIXED_TERM),
         )
-    cx, cy, fx, fy, k1, k2, k3, k4, k5, k6, centre_x, centre_y, p2, p1 = lens.ModelParameters[:14]
-    if centre_x or centre_y:
-        raise RecordingError(
-            "the lens model has a centre of distortion of its own, which no Azure Kinect is known to use",
-            hint="please report this device's calibration",
-        )
+    cx, cy, fx, fy, k1, k2, k3, k4, k5, k6, center_x, center_y, p2, p1 = lens.ModelParameters[:14]
     return Intrinsics(
         width=width, height=height,
         fx=fx * full_width, fy=fy * full_height,
@@ -119,6 +114,7 @@ def _intrinsics(camera: _Camera, mode: tuple[tuple[int, int], tuple[int, int], t
         cx=cx * full_width - 0.5 - left, cy=cy * full_height - 0.5 - top,
         distortion=(k1, k2, p1, p2, k3, k4, k5, k6),
         tangential_cross=MIXED_TERM[lens.ModelType],
+        distortion_center=(center_x, center_y),
         max_radius=camera.MetricRadius or 1.7,
     )  # fmt: skip
 

@@ -34,6 +34,7 @@ class Intrinsics:
     cy: float
     distortion: tuple[float, ...] = (0.0,) * 8
     tangential_cross: float = 2.0
+    distortion_center: tuple[float, float] = (0.0, 0.0)  # normalised; only the older Kinect lens model moves it
     max_radius: float = 1.7  # normalised radius up to which the model was measured (a Kinect's MetricRadius)
 
     @property
@@ -52,12 +53,14 @@ class Intrinsics:
         Source: OpenCV's rational model; Azure Kinect SDK, intrinsic_transformation.c, for the mixed term.
         """
         k1, k2, p1, p2, k3, k4, k5, k6 = self.distortion
+        center_x, center_y = self.distortion_center
+        x, y = x - center_x, y - center_y
         r2 = x * x + y * y
         radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
         mixed = self.tangential_cross * x * y
         return (
-            x * radial + mixed * p1 + (r2 + 2 * x * x) * p2,
-            y * radial + mixed * p2 + (r2 + 2 * y * y) * p1,
+            x * radial + mixed * p1 + (r2 + 2 * x * x) * p2 + center_x,
+            y * radial + mixed * p2 + (r2 + 2 * y * y) * p1 + center_y,
         )
 
     def project(self, points_in_camera: Any) -> Any:
@@ -132,7 +135,7 @@ class Intrinsics:
         return {
             "width": self.width, "height": self.height, "fx": self.fx, "fy": self.fy, "cx": self.cx, "cy": self.cy,
             "distortion": list(self.distortion), "tangential_cross": self.tangential_cross,
-            "max_radius": self.max_radius,
+            "distortion_center": list(self.distortion_center), "max_radius": self.max_radius,
         }  # fmt: skip
 
 
@@ -149,6 +152,7 @@ class IntrinsicsRecord(BaseModel):
     cy: float
     distortion: tuple[float, ...] = (0.0,) * 8
     tangential_cross: float = 2.0
+    distortion_center: tuple[float, float] = (0.0, 0.0)
     max_radius: float = 1.7
 
     @field_validator("distortion")
