@@ -73,18 +73,25 @@ class RigCalibration:
 
 def load_calibration(path: Path) -> RigCalibration:
     """Reads `calibration.json`; raises CalibrationError or InputError with what is wrong."""
+    return parse_calibration(read_json(path), name=str(path))
+
+
+def parse_calibration(content: Any, *, name: str) -> RigCalibration:
+    """A calibration from the content of its JSON; `name` says in errors where that came from."""
     try:
-        record = _Record.model_validate(read_json(path))
+        record = _Record.model_validate(content)
     except ValidationError as error:
         raise CalibrationError(
-            f"{path} is no calibration: {error.error_count()} mistakes, first: {error.errors()[0]['loc']}: "
+            f"{name} is no calibration: {error.error_count()} mistakes, first: {error.errors()[0]['loc']}: "
             f"{error.errors()[0]['msg']}",
             hint="make it again with: mmface4d calibrate TAKE -o calibration.json",
         ) from error
     if record.format != FORMAT:
-        raise CalibrationError(f"{path} has format {record.format}, this program reads {FORMAT}", hint="update mmface4d")
+        raise CalibrationError(
+            f"{name} has format {record.format}, this program reads {FORMAT}", hint="update mmface4d"
+        )
     if record.master not in record.cameras:
-        raise CalibrationError(f"{path}: its master {record.master} is not among its cameras", hint="make it again")
+        raise CalibrationError(f"{name}: its master {record.master} is not among its cameras", hint="make it again")
     return RigCalibration(
         master=record.master,
         cameras={

@@ -42,6 +42,8 @@ OF_SEQUENCE = {
     "lighting": "float32 [C,3,9], spherical harmonics of each camera, RGB",
     "vertex_colors": "float32 [N,3], the actor's albedo in 0..1, for display",
     "serials": "str [C], the cameras in the order of `lighting`",
+    "take": "str, path of the take, relative to this file's folder where possible",
+    "calibration_json": "str, text of the calibration.json that was used",
 }
 STATUS = {
     0: "ok",
@@ -93,7 +95,9 @@ def load_sequence(path: Path) -> MeshSequence:
             arrays = {name: file[name] for name in file.files if name != "vertices"}
         arrays["vertices"] = _map_member(path, "vertices")
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is no mesh sequence: {error}", hint="the file is damaged or of another kind") from error
+        raise InputError(
+            f"{path} is no mesh sequence: {error}", hint="the file is damaged or of another kind"
+        ) from error
     missing = [name for name in ("faces", "timestamps_usec") if name not in arrays]
     if missing or arrays["vertices"].ndim != 3 or len(arrays["timestamps_usec"]) != len(arrays["vertices"]):
         raise InputError(f"{path} is no mesh sequence: {missing or 'shapes'} wrong", hint="make it with reconstruct")
