@@ -79,7 +79,7 @@ class Intrinsics:
         return torch.stack([u, v], -1)
 
     def undistort(self, pixels: Pixels) -> Float[np.ndarray, "*batch 2"]:
-        """Ideal normalised coordinates (x/z, y/z) of pixels, by Newton's method; NaN where the model does not invert."""
+        """Ideal normalised coordinates (x/z, y/z) of pixels, by Newton; NaN where the model does not invert."""
         target = (pixels - [self.cx, self.cy]) / [self.fx, self.fy]
         xy = np.array(target, dtype=np.float64)
         step = 1e-6
@@ -164,7 +164,7 @@ class IntrinsicsRecord(BaseModel):
 
     @field_validator("width", "height", "fx", "fy")
     @classmethod
-    def _positive(cls, value: float) -> float:
+    def _positive(cls, value: int | float) -> int | float:
         if value <= 0:
             raise ValueError("must be positive")
         return value
