@@ -136,11 +136,11 @@ def _frame_landmarks(
     take: Take, frame: int, detector: LandmarkDetector
 ) -> dict[str, Float[np.ndarray, "478 2"] | None]:
     found = {}
-    present = take.present(frame)
-    for serial, camera in take.cameras.items():
-        if present[serial]:
-            crop = head_crop(camera.rgbd, take.depth_mm(frame, serial))
-            found[serial] = detector.detect(take.color(frame, serial), crop)
+    for serial in take.present(frame):
+        color, depth_mm = take.color(frame, serial), take.depth_mm(frame, serial)
+        if color is not None:
+            crop = None if depth_mm is None else head_crop(take.rgbd[serial], depth_mm)
+            found[serial] = detector.detect(color, crop)
     return found
 
 
