@@ -57,8 +57,8 @@ class RigCalibration:
         """Pose of a device's depth imager."""
         return self.world_from_camera[serial] @ self.cameras[serial].color_from_depth
 
-    def save(self, path: Path) -> None:
-        """Writes the file by way of a temporary name."""
+    def record(self) -> dict[str, Any]:
+        """How the calibration stands in a JSON file."""
         cameras = {
             serial: {
                 "world_from_camera": self.world_from_camera[serial].tolist(),
@@ -68,7 +68,11 @@ class RigCalibration:
             }
             for serial, camera in self.cameras.items()
         }
-        write_json(path, {"format": FORMAT, "master": self.master, "cameras": cameras, "report": self.report})
+        return {"format": FORMAT, "master": self.master, "cameras": cameras, "report": self.report}
+
+    def save(self, path: Path) -> None:
+        """Writes the file by way of a temporary name."""
+        write_json(path, self.record())
 
 
 def load_calibration(path: Path) -> RigCalibration:

@@ -1,0 +1,73 @@
+"""`mmface4d reconstruct`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from mmface4d.errors import UsageError
+
+EPILOG = """\b
+Examples:
+  mmface4d reconstruct takes/001 --calibration calibration.json -o sequence.npz
+  mmface4d reconstruct takes/* --calibration calibration.json --model ict -o sequences/
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("takes", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--calibration", required=True, type=click.Path(path_type=Path), help="From mmface4d calibrate.")
+@click.option("--model", "model_name", default="canonical", show_default=True, help="See mmface4d model list.")
+@click.option("--solver", type=click.Choice(["fast", "paper"]), default="fast", show_default=True)
+@click.option("--rasterizer", type=click.Choice(["warp", "nvdiffrast", "pytorch3d"]), default="warp", show_default=True)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--frames", metavar="FIRST:END", help="Only these frames, for a try.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path),
+    help="A .npz file for one take, a folder for several.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print paths and figures as JSON.")
+def reconstruct(
+    takes: tuple[Path, ...],
+    calibration: Path,
+    model_name: str,
+    solver: str,
+    rasterizer: str,
+    device: str,
+    frames: str | None,
+    output: Path,
+    as_json: bool,
+) -> None:
+    """Turn TAKES into mesh sequences. A run that was stopped goes on where it was."""
+    from mmface4d.rig_calibration import load_calibration
+    from reconstruct.batch import reconstruct_takes, summary_text
+    from reconstruct.models.library import load_model
+    from reconstruct.reconstruct import ReconstructSettings
+
+    settings = ReconstructSettings(solver=solver, rasterizer=rasterizer, device=device, frames=_parse_frames(frames))
+    outputs = _outputs(takes, output)
+    summaries = reconstruct_takes(
+        outputs, calibration=load_calibration(calibration), model=load_model(model_name), settings=settings
+    )
+    click.echo(json.dumps(summaries, indent=1) if as_json else "\n".join(summary_text(s) for s in summaries))
+
+
+def _parse_frames(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    first, _, end = text.partition(":")
+    if not (first.isdigit() and end.isdigit() and int(first) < int(end)):
+        raise UsageError(f"--frames {text!r} is no range", hint="write FIRST:END, for example 0:30")
+    return int(first), int(end)
+
+
+def _outputs(takes: tuple[Path, ...], output: Path) -> dict[Path, Path]:
+    """Where the sequence of each take goes."""
+    if output.suffix == ".npz":
+        if len(takes) > 1:
+            raise UsageError(f"{len(takes)} takes cannot go into one file", hint="give a folder: -o sequences/")
+        return {takes[0]: output}
+    names = [take.resolve().name for take in takes]
+    if len(set(names)) < len(names):
+        raise UsageError("two takes have the same name", hint="reconstruct them into different folders")
+    return {take: output / f"{name}.npz" for take, name in zip(takes, names, strict=True)}

@@ -1,0 +1,122 @@
+"""The vertex stage: Gauss-Newton on per-vertex offsets, by conjugate gradients with a prefactored preconditioner.
+
+E(d) = 1/2 sum w (r + g . dX)^2 + 1/2 d^T (R x I3) d with R = edge L + laplacian U^T U + offset I, all in 1/m^2.
+The preconditioner (R + expected data) x I3 is factored once per topology and weights.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float
+from scipy import sparse
+
+from mmface4d.arrays import Vertices
+from reconstruct.rows import Rows
+from reconstruct.topology import Topology
+
+
+@dataclass(frozen=True)
+class OffsetPrior:
+    """Weights of the offset prior, 1/mm^2."""
+
+    edge: float
+    laplacian: float
+    offset: float
+    temporal: float  # towards the offsets of the frame before
+    expected_data: float  # what data typically weigh at a vertex; only the speed of convergence depends on it
+
+
+class OffsetSolver:
+    """Solves for offsets in the head frame, before scale."""
+
+    def __init__(self, topology: Topology, prior: OffsetPrior) -> None:
+        self.topology, self.prior = topology, prior
+        per_m2 = 1e6
+        identity = sparse.identity(topology.vertex_count, format="csr")
+        umbrella = topology.umbrella
+        self.regulariser = (
+            prior.edge * topology.laplacian
+            + prior.laplacian * (umbrella.T @ umbrella)
+            + (prior.offset + prior.temporal) * identity
+        ).tocsr() * per_m2
+
+    @cached_property
+    def _preconditioner(self) -> "CholeskyFactor":
+        expected = self.prior.expected_data * 1e6
+        return CholeskyFactor(self.regulariser + expected * sparse.identity(self.topology.vertex_count, format="csr"))
+
+    def solve(
+        self,
+        jacobians: list[tuple[sparse.csr_matrix, Float[np.ndarray, "n"], Float[np.ndarray, "n"]]],
+        offsets: Vertices,
+        *,
+        before: Vertices,
+        iterations: int,
+    ) -> Vertices:
+        """New offsets: `jacobians` are (J in the head frame, weights, residuals) of one or several frames.
+
+        `before` are the offsets of the frame before, to which the temporal term draws.
+        """
+        gradient = self.regulariser @ offsets - self.prior.temporal * 1e6 * before
+        for jacobian, weight, residual in jacobians:
+            gradient = gradient + (jacobian.T @ (weight * residual).astype(np.float32)).reshape(-1, 3)
+
+        def hessian_times(x: Vertices) -> Vertices:
+            out = self.regulariser @ x
+            flat = x.ravel().astype(np.float32)
+            for jacobian, weight, _ in jacobians:
+                out = out + (jacobian.T @ (weight * (jacobian @ flat)).astype(np.float32)).reshape(-1, 3)
+            return out
+
+        return offsets + conjugate_gradients(hessian_times, -gradient, self._preconditioner.solve, iterations)
+
+
+def head_jacobian(rows: Rows, rotation: np.ndarray, scale: float, vertex_count: int) -> sparse.csr_matrix:
+    """d residual / d offsets, for offsets in the head frame before scale."""
+    return rows.jacobian(scale * rows.gradient @ rotation, vertex_count)
+
+
+def conjugate_gradients(apply, right: Vertices, precondition, iterations: int) -> Vertices:  # noqa: ANN001
+    """Preconditioned conjugate gradients from zero, a fixed number of steps or until 1e-4 of the start."""
+    x = np.zeros_like(right)
+    residual = right.copy()
+    z = precondition(residual)
+    direction, rho = z.copy(), float((residual * z).sum())
+    start = rho
+    for _ in range(iterations):
+        if rho <= 1e-8 * start:
+            break
+        image = apply(direction)
+        step = rho / float((direction * image).sum())
+        x += step * direction
+        residual -= step * image
+        z = precondition(residual)
+        rho, before = float((residual * z).sum()), rho
+        direction = z + rho / before * direction
+    return x
+
+
+class CholeskyFactor:
+    """Factor of a sparse symmetric positive definite matrix: CHOLMOD by cholespy, or SciPy's LU where that fails."""
+
+    def __init__(self, matrix: sparse.spmatrix) -> None:
+        coo = sparse.coo_matrix(matrix)
+        try:
+            from cholespy import CholeskySolverD, MatrixType
+        except ImportError:
+            from scipy.sparse.linalg import splu
+
+            self._lu = splu(coo.tocsc())
+            self._solver = None
+            return
+        rows, columns = coo.row.astype(np.int32), coo.col.astype(np.int32)
+        self._solver = CholeskySolverD(coo.shape[0], rows, columns, coo.data.astype(np.float64), MatrixType.COO)
+
+    def solve(self, right: Vertices) -> Vertices:
+        """The solution for every column of `right`."""
+        if self._solver is None:
+            return self._lu.solve(right)
+        out = np.zeros_like(right, dtype=np.float64)
+        self._solver.solve(np.ascontiguousarray(right, dtype=np.float64), out)
+        return out

@@ -1,0 +1,62 @@
+"""What solvers hand on: the fitted actor, and fitted frames with their times."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from mmface4d.arrays import Pixels, Vertices
+from reconstruct.observation import Observation
+from reconstruct.state import Actor, FrameFit
+
+
+@dataclass(frozen=True)
+class Track:
+    """A fitted frame and its time, from which the next one is predicted."""
+
+    fit: FrameFit
+    timestamp_usec: int
+
+
+@dataclass(frozen=True)
+class ActorFit:
+    """The actor, the keyframes' fits, and what to add to this actor's landmark residuals, by camera."""
+
+    actor: Actor
+    frames: list[int]
+    fits: list[FrameFit]
+    landmark_bias_px: dict[str, Pixels] = field(default_factory=dict)
+    vertex_colors: Vertices | None = None
+
+    def observations(self, keyframes: list[Observation]) -> list[Observation]:
+        """Those of the keyframes that were fitted."""
+        return [observation for observation in keyframes if observation.frame in self.frames]
+
+    def with_appearance(self, actor: Actor, vertex_colors: Vertices) -> "ActorFit":
+        """With texture, lighting and the albedo seen on the skin."""
+        return replace(self, actor=actor, vertex_colors=vertex_colors)
+
+    def arrays(self) -> dict[str, Any]:
+        """Plain arrays for a file."""
+        first = self.fits[0]
+        lighting = {f"lighting/{serial}": gamma for serial, gamma in self.actor.lighting.items()}
+        bias = {f"bias/{serial}": pixels for serial, pixels in self.landmark_bias_px.items()}
+        return {
+            "identity": self.actor.identity, "log_scale": self.actor.log_scale, "offsets": self.actor.offsets,
+            "texture": self.actor.texture, "vertex_colors": self.vertex_colors, "frame": self.frames[0],
+            "rotation": first.rotation, "translation": first.translation, "expression": first.expression,
+            "first_offsets": first.offsets, **lighting, **bias,
+        }  # fmt: skip
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "ActorFit":
+        """The inverse of `arrays`; of the keyframes only the first is kept."""
+
+        def named(prefix: str) -> dict[str, np.ndarray]:
+            return {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+
+        actor = Actor(
+            arrays["identity"], float(arrays["log_scale"]), arrays["offsets"], arrays["texture"], named("lighting/")
+        )
+        fit = FrameFit(arrays["rotation"], arrays["translation"], arrays["expression"], arrays["first_offsets"])
+        return cls(actor, [int(arrays["frame"])], [fit], named("bias/"), arrays["vertex_colors"])
