@@ -15,15 +15,27 @@ from mmface4d.errors import ModelError, UsageError
 from mmface4d.files import read_json
 from mmface4d.progress import progress
 from reconstruct.models.landmark_sets import ibug_table
+from reconstruct.models.landmark_survey import Figure, survey_landmarks
 from reconstruct.models.model import MorphableModel
 from reconstruct.models.obj import read_obj_polygons, read_obj_vertices, triangulate
 from reconstruct.models.regions import regions_of
-from reconstruct.models.texture import skin_texture
+from reconstruct.models.texture import Texture, skin_texture
 
 NEUTRAL, INDICES = "generic_neutral_mesh.obj", "vertex_indices.json"
 VERTEX_COUNT = 26719
 # FaceKit numbers its parts one after another: face, head and neck, mouth socket, eye sockets, gums, teeth, ...
 REGION_ENDS = {"face": 9409, "head": 11248}
+PART_ENDS = {
+    **REGION_ENDS, "mouth socket": 13294, "eye sockets": 14062, "gums": 17039, "teeth": 21451, "eyeballs": 24591,
+}  # fmt: skip
+PART_COLORS = {
+    "mouth socket": (0.30, 0.12, 0.12),
+    "eye sockets": (0.55, 0.36, 0.32),
+    "gums": (0.55, 0.25, 0.25),
+    "teeth": (0.85, 0.82, 0.76),
+    "eyeballs": (0.88, 0.86, 0.84),
+}
+SURVEYED_HEADS = 100
 METRES_PER_UNIT = 0.01
 STILL_M = 3e-4  # shapes that move nothing by more are left out: pupils and gazes, where only the face is kept
 EXPRESSION_STD = 0.25  # of weights between 0 and 1
@@ -72,14 +84,52 @@ def read_facekit(folder: Path) -> FaceKit:
     )
 
 
+def _head_figure(kit: FaceKit, texture: Texture, *, count: int, seed: int = 0) -> Figure:
+    """Random people with random expressions, eyes and teeth included, for MediaPipe to look at."""
+    random = np.random.default_rng(seed)
+    skin = len(texture.mean)
+    drawn = kit.faces[(kit.faces < PART_ENDS["eyeballs"]).all(axis=1)]
+    origin = kit.neutral[: REGION_ENDS["face"]].mean(axis=0)
+    shapes, colors = [], []
+    for _ in range(count):
+        identity = 0.8 * random.normal(size=len(kit.identities))
+        shape = kit.neutral - origin + np.tensordot(identity, kit.identities, 1)
+        for one in random.choice(len(kit.expressions), 3):
+            shape = shape + random.uniform(0, 0.5) * kit.expressions[one]
+        color = _part_colors(kit, drawn=PART_ENDS["eyeballs"])
+        color[:skin] = texture.mean + np.tensordot(0.6 * random.normal(size=len(texture.basis)), texture.basis, 1)
+        shapes.append(shape[: PART_ENDS["eyeballs"]])
+        colors.append(np.clip(color, 0.03, 1.0))
+    return Figure(np.stack(shapes), drawn, np.stack(colors), model_vertices=skin)
+
+
+def _part_colors(kit: FaceKit, *, drawn: int) -> Float[np.ndarray, "n_drawn 3"]:
+    """sRGB of what is not the face's skin: sockets and gums dark, teeth, and eyes with an iris that looks ahead."""
+    colors = np.tile(np.array([0.70, 0.54, 0.46]), (drawn, 1))
+    starts = dict(zip(PART_ENDS, [0, *PART_ENDS.values()], strict=False))
+    for part, color in PART_COLORS.items():
+        colors[starts[part] : PART_ENDS[part]] = color
+    first = starts["eyeballs"]
+    balls = kit.neutral[first:drawn]
+    for side in (balls[:, 0] > 0, balls[:, 0] < 0):
+        ball = balls[side]
+        middle = (ball.min(axis=0) + ball.max(axis=0)) / 2
+        from_axis = np.linalg.norm(ball[:, :2] - middle[:2], axis=1)
+        iris = (from_axis < 0.006) & (ball[:, 2] > middle[2])
+        colors[first + np.flatnonzero(side)[iris]] = (0.24, 0.17, 0.12)
+        colors[first + np.flatnonzero(side)[iris & (from_axis < 0.0022)]] = (0.05, 0.05, 0.05)
+    return colors
+
+
 def _model_of(kit: FaceKit, *, end: int, name: str, region: str) -> MorphableModel:
     faces = kit.faces[(kit.faces < end).all(axis=1)]
     # the face region's mean is the origin for both regions, so that a pose means the same
     mean = kit.neutral[:end] - kit.neutral[: REGION_ENDS["face"]].mean(axis=0)
     moving = np.linalg.norm(kit.expressions[:, :end], axis=2).max(axis=1) > STILL_M
-    landmarks = ibug_table(kit.landmarks)
-    regions = regions_of(mean, faces, landmarks)
-    texture = skin_texture(mean, faces, landmarks, regions["lips"])
+    anchors = ibug_table(kit.landmarks)
+    regions = regions_of(mean, faces, anchors)
+    texture = skin_texture(mean, faces, anchors, regions["lips"])
+    survey = survey_landmarks(_head_figure(kit, texture, count=SURVEYED_HEADS), mean, faces)
     return MorphableModel(
         name=name,
         mean=mean.astype(np.float32),
@@ -89,13 +139,13 @@ def _model_of(kit: FaceKit, *, end: int, name: str, region: str) -> MorphableMod
         expression_basis=kit.expressions[moving, :end],
         expression_std=np.full(int(moving.sum()), EXPRESSION_STD, dtype=np.float32),
         expression_names=tuple(n for n, kept in zip(kit.expression_names, moving, strict=True) if kept),
-        landmarks=landmarks,
+        landmarks=survey.table if survey else anchors,
         regions=regions,
         texture_mean=texture.mean,
         texture_basis=texture.basis,
         texture_std=texture.std,
         expression_range=(0.0, 1.0),
-        source=f"{SOURCE}; region {region}",
+        source=f"{SOURCE}; region {region}; {survey or '68 landmarks of the kit'}",
     )
 
 
