@@ -90,12 +90,15 @@ def _head_figure(kit: FaceKit, texture: Texture, *, count: int, seed: int = 0) -
     skin = len(texture.mean)
     drawn = kit.faces[(kit.faces < PART_ENDS["eyeballs"]).all(axis=1)]
     origin = kit.neutral[: REGION_ENDS["face"]].mean(axis=0)
+    jaw = [i for i, name in enumerate(kit.expression_names) if name == "jawOpen"]
     shapes, colors = [], []
     for _ in range(count):
         identity = 0.8 * random.normal(size=len(kit.identities))
         shape = kit.neutral - origin + np.tensordot(identity, kit.identities, 1)
-        for one in random.choice(len(kit.expressions), 3):
-            shape = shape + random.uniform(0, 0.5) * kit.expressions[one]
+        for one in (*random.choice(len(kit.expressions), 3), *jaw):
+            # every second mouth stays shut, the others open up to a third
+            weight = random.uniform(-0.33, 0.33) if one in jaw else random.uniform(0, 0.5)
+            shape = shape + max(weight, 0.0) * kit.expressions[one]
         color = _part_colors(kit, drawn=PART_ENDS["eyeballs"])
         color[:skin] = texture.mean + np.tensordot(0.6 * random.normal(size=len(texture.basis)), texture.basis, 1)
         shapes.append(shape[: PART_ENDS["eyeballs"]])
@@ -129,7 +132,7 @@ def _model_of(kit: FaceKit, *, end: int, name: str, region: str) -> MorphableMod
     anchors = ibug_table(kit.landmarks)
     regions = regions_of(mean, faces, anchors)
     texture = skin_texture(mean, faces, anchors, regions["lips"])
-    survey = survey_landmarks(_head_figure(kit, texture, count=SURVEYED_HEADS), mean, faces)
+    survey = survey_landmarks(_head_figure(kit, texture, count=SURVEYED_HEADS), mean, faces, regions=regions)
     return MorphableModel(
         name=name,
         mean=mean.astype(np.float32),

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from mmface4d.arrays import Faces, Pixels, Vertices
 from mmface4d.progress import progress
-from reconstruct.models.landmark_sets import group_of
+from reconstruct.models.landmark_sets import LOWER_LIP, UPPER_LIP, group_of
 from reconstruct.models.model import LandmarkTable
 from reconstruct.models.portrait import PortraitCamera, draw_head
 from reconstruct.models.surface import cast
@@ -23,7 +23,7 @@ MAX_YAW_DEG, MAX_PITCH_DEG = 48.0, 12.0
 SIZE_PX, VIEW_M = 400, 0.34
 MIN_PORTRAITS = 12  # with a face found
 MIN_FACING = 0.45  # cosine between the skin's normal and the view for a detection to count
-GUESS_PORTRAITS, HIDDEN_PX = 20, 30.0
+GUESS_PORTRAITS, GUESS_SEEN = 30, 0.25  # pictures, and the part of them in which the guess must be seen
 SEARCH_M = 0.012  # around the first guess
 ROBUST_M = 0.003
 SUBDIVISION = 6
@@ -63,16 +63,23 @@ class _Portrait:
     metres_per_px: float
 
 
-def survey_landmarks(figure: Figure, mean: Vertices, faces: Faces, *, seed: int = 0) -> Survey | None:
+def survey_landmarks(
+    figure: Figure, mean: Vertices, faces: Faces, *, regions: dict[str, Bool[np.ndarray, "n_verts"]], seed: int = 0
+) -> Survey | None:
     """The table of a model with that mean and those faces; None where MediaPipe does not take the figure for a face.
 
-    One portrait of each of the figure's shapes is drawn.
+    One portrait of each of the figure's shapes is drawn. No point of one lip is put on the other.
     """
     portraits = _portraits(figure, faces, seed=seed)
     if len(portraits) < MIN_PORTRAITS:
         return None
+    free = np.ones(len(mean), dtype=bool)
+    allowed = dict.fromkeys(LOWER_LIP, ~regions["upper_lip"]) | dict.fromkeys(UPPER_LIP, ~regions["lower_lip"])
     detected = np.stack([p.detected[:MESH_POINTS] for p in portraits])
-    places = [_place(detected[:, point], portraits, mean, faces) for point in range(MESH_POINTS)]
+    places = [
+        _place(detected[:, point], portraits, mean, faces, allowed=allowed.get(point, free))
+        for point in range(MESH_POINTS)
+    ]
     corners, weights, residual_m = (np.array(column) for column in zip(*places, strict=True))
     groups = [group_of(point) for point in range(MESH_POINTS)]
     kept = np.flatnonzero((residual_m < MAX_RESIDUAL_M) | ((np.array(groups) == "contour") & np.isfinite(residual_m)))
@@ -118,20 +125,25 @@ def _portrait(figure: Figure, faces: Faces, camera: PortraitCamera, *, shape: in
 
 
 def _place(
-    detected: Pixels, portraits: list[_Portrait], mean: Vertices, faces: Faces
+    detected: Pixels,
+    portraits: list[_Portrait],
+    mean: Vertices,
+    faces: Faces,
+    *,
+    allowed: Bool[np.ndarray, "n_verts"],
 ) -> tuple[Int[np.ndarray, "3"], Float[np.ndarray, "3"], float]:
     """Corners, barycentrics and residual of the mesh point that explains one MediaPipe point's detections best."""
     scale = np.array([p.metres_per_px for p in portraits])
-    start = _first_guess(detected, portraits)
+    start = _first_guess(detected, portraits, allowed)
     usable = np.array([p.visible[start] for p in portraits])
     if usable.sum() < MIN_PORTRAITS // 2:
         return np.full(3, start), np.array([1.0, 0.0, 0.0]), np.inf
     used = [p for p, ok in zip(portraits, usable, strict=True) if ok]
     target, scale = detected[usable], scale[usable]
-    near = np.flatnonzero(np.linalg.norm(mean - mean[start], axis=1) < SEARCH_M)
+    near = np.flatnonzero((np.linalg.norm(mean - mean[start], axis=1) < SEARCH_M) & allowed)
     best = near[_cost(np.stack([p.projected[near] for p in used]), target, scale).argmin()]
     ring = np.unique(faces[(faces == best).any(axis=1)])
-    around = faces[np.isin(faces, ring).any(axis=1)]
+    around = faces[np.isin(faces, ring).any(axis=1) & allowed[faces].all(axis=1)]
     grid = _barycentric_grid()
     corners = np.stack([p.projected[around] for p in used])  # [P, F, 3, 2]
     samples = np.einsum("gk,pfkc->pfgc", grid, corners).reshape(len(used), -1, 2)
@@ -140,12 +152,14 @@ def _place(
     return around[winner // len(grid)], grid[winner % len(grid)], float(np.median(off_m))
 
 
-def _first_guess(detected: Pixels, portraits: list[_Portrait]) -> int:
-    """The vertex that is nearest to the detections over some of the pictures; being hidden counts as far."""
+def _first_guess(detected: Pixels, portraits: list[_Portrait], allowed: Bool[np.ndarray, "n_verts"]) -> int:
+    """The vertex that is nearest to the detections in those of some pictures in which it is seen."""
     some = list(zip(portraits, detected, strict=True))[:GUESS_PORTRAITS]
     off = np.stack([np.linalg.norm(p.projected - d, axis=1) for p, d in some])
-    seen = np.stack([p.visible for p, _ in some])
-    return int(np.where(seen, np.minimum(off, HIDDEN_PX), HIDDEN_PX).sum(axis=0).argmin())
+    seen = np.stack([p.visible & allowed for p, _ in some])
+    count = seen.sum(axis=0)
+    off = (off * seen).sum(axis=0) / np.maximum(count, 1)
+    return int(np.where(count >= GUESS_SEEN * len(some), off, np.inf).argmin())
 
 
 def _cost(projected: Float[np.ndarray, "n_used n_candidates 2"], target: Pixels, scale: np.ndarray) -> np.ndarray:
