@@ -74,7 +74,8 @@ class _Surface:
         import open3d as o3d
 
         self._scene = o3d.t.geometry.RaycastingScene()
-        self._scene.add_triangles(np.asarray(vertices, np.float32), np.asarray(faces, np.uint32))
+        # copies, because Open3D refuses the unaligned memory of a mapped file
+        self._scene.add_triangles(np.array(vertices, np.float32), np.array(faces, np.uint32))
 
     def closest(self, points: Points) -> dict[str, np.ndarray]:
         """Nearest points, their triangles, barycentric coordinates and the triangles' normals."""

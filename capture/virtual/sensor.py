@@ -63,9 +63,9 @@ def _noisy(depth_mm: np.ndarray, hits: Hits, settings: SensorSettings, rng: np.r
     kernel = np.ones((3, 3), np.uint8)
     near, far = cv2.erode(known, kernel), cv2.dilate(known, kernel)
     edge = far - near > np.maximum(EDGE_MM, EDGE_PART * known)
-    # half a footprint on one side: values at either end are likelier than in the middle
-    share = rng.beta(0.6, 0.6, known.shape)
-    noisy = np.where(edge, near * share + np.minimum(far, near + FLYING_REACH_MM) * (1 - share), noisy)
+    # a footprint on two surfaces: values at either end are likelier than in the middle
+    share = rng.beta(0.6, 0.6, int(edge.sum()))
+    noisy[edge] = near[edge] * share + np.minimum(far, near + FLYING_REACH_MM)[edge] * (1 - share)
     degrees = np.degrees(np.arccos(np.clip(hits.cosine, 0, 1)))
     patches = correlated_noise(known.shape, rng)
     lost = edge & (rng.random(known.shape) < EDGE_LOSS)
