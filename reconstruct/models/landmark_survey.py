@@ -57,8 +57,8 @@ class Survey:
 class _Portrait:
     camera: PortraitCamera
     shape: int
-    detected: Pixels
-    projected: Pixels  # of the model's vertices
+    detected: Float[np.ndarray, "478 2"]
+    projected: Float[np.ndarray, "n_verts 2"]  # of the model's vertices
     visible: Bool[np.ndarray, "n_verts"]
     metres_per_px: float
 
@@ -74,7 +74,8 @@ def survey_landmarks(
     if len(portraits) < MIN_PORTRAITS:
         return None
     free = np.ones(len(mean), dtype=bool)
-    allowed = dict.fromkeys(LOWER_LIP, ~regions["upper_lip"]) | dict.fromkeys(UPPER_LIP, ~regions["lower_lip"])
+    not_upper, not_lower = ~regions["upper_lip"], ~regions["lower_lip"]
+    allowed: dict[int, np.ndarray] = {**dict.fromkeys(LOWER_LIP, not_upper), **dict.fromkeys(UPPER_LIP, not_lower)}
     detected = np.stack([p.detected[:MESH_POINTS] for p in portraits])
     places = [
         _place(detected[:, point], portraits, mean, faces, allowed=allowed.get(point, free))
