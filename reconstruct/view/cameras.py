@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
-from mmface4d.arrays import ColorImage, Points, Transform
+from mmface4d.arrays import Points, Transform
 from mmface4d.cameras import Intrinsics
 from mmface4d.transforms import rigid, rotation_from_rotvec
+from reconstruct.view.pictures import Picture
 from reconstruct.view.render import View
 
 FREE_DISTANCE_M = 1.5
@@ -38,7 +39,7 @@ def _cut(camera: Intrinsics, box: tuple[np.ndarray, np.ndarray], *, size: tuple[
     return replace(moved.scaled(factor), width=size[0], height=size[1])
 
 
-def crop_image(image: ColorImage, *, camera: Intrinsics, view: Intrinsics) -> ColorImage:
+def crop_image(image: Picture, *, camera: Intrinsics, view: Intrinsics) -> Picture:
     """The pixels of a camera's image that a view of the same camera shows; black outside the image."""
     import cv2
 

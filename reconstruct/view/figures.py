@@ -21,7 +21,7 @@ LIMITS = {
 COVERAGE_LIMITS = (0.6, 0.35)
 CAMERA_OFFSET_LIMITS_MM = (1.0, 3.0)
 FAILED_LIMITS = (0.02, 0.2)
-MISSING_LIMITS = (0.01, 0.1)
+MISSING_LIMITS = (0.01, 0.5)
 SYNC_LIMITS_USEC = (110.0, 1000.0)
 
 
@@ -104,7 +104,7 @@ def median(scene: Scene, name: str) -> float | None:
     return _percentile(scene, name, 50)
 
 
-def _percentile(scene: Scene, name: str, percent: float) -> float | None:
+def _percentile(scene: Scene, name: str, percent: int) -> float | None:
     values = per_frame(scene, name)
     finite = None if values is None else values[np.isfinite(values)]
     return float(np.percentile(finite, percent)) if finite is not None and len(finite) else None

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from mmface4d.arrays import ColorImage, DepthImage, Faces, Points, Vertices
+from mmface4d.arrays import DepthImage, Faces, Points, Vertices
 from mmface4d.cameras import RgbdCamera
 from mmface4d.progress import Progress
 from mmface4d.rig_calibration import RigCalibration
 from mmface4d.transforms import transform
 from reconstruct.view.cameras import free_view
-from reconstruct.view.pictures import draw_mesh, plate
+from reconstruct.view.pictures import Picture, draw_mesh, plate
 from reconstruct.view.render import PosedMesh, View, interpolate
 from reconstruct.view.scene import Scene
 
@@ -96,10 +96,15 @@ def _clear(depth_mm: DepthImage) -> np.ndarray:
     return (low > 0) & (high.astype(int) - low < MAX_STEP_MM)
 
 
+def can_measure(scene: Scene) -> bool:
+    """Whether there is a mesh, and calibrated cameras to compare it with."""
+    return scene.sequence is not None and scene.calibration is not None and scene.take is not None
+
+
 def measure(scene: Scene, bar: Progress) -> Residuals | None:
-    """Distances over some frames of a scene; None where it lacks the take, the calibration or any depth."""
-    if scene.sequence is None or scene.calibration is None or scene.take is None:
-        return None
+    """Distances over some frames of a scene; None where no depth was seen near the mesh."""
+    assert scene.sequence is not None  # the caller asks can_measure first
+    assert scene.calibration is not None
     faces, vertex_count = np.asarray(scene.sequence.faces), scene.sequence.vertices.shape[1]
     total, count = np.zeros(vertex_count), np.zeros(vertex_count, dtype=np.int64)
     gathered: dict[str, list[np.ndarray]] = {serial: [] for serial in scene.serials}
@@ -144,7 +149,7 @@ def diverging(values_mm: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n 3"]:
 
 def heat_pictures(
     mean_mm: Float[np.ndarray, "n_verts"], vertices: Vertices, faces: Faces, *, world_from_head: np.ndarray
-) -> ColorImage:
+) -> Picture:
     """The mesh coloured by distance from the subject's right, the front and the left, beside each other on white."""
     mesh, colors = PosedMesh(vertices, faces), diverging(mean_mm)
     pictures = []

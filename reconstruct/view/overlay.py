@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
-from mmface4d.arrays import ColorImage, Points
+from mmface4d.arrays import Points
 from mmface4d.transforms import transform
 from reconstruct.view.cameras import free_view
-from reconstruct.view.pictures import plate
+from reconstruct.view.pictures import Picture, plate
 from reconstruct.view.render import View
 from reconstruct.view.scene import Scene
 
@@ -20,7 +20,7 @@ HUES = (
 SIZE = (400, 480)
 POINT_PX = 2
 AROUND_M = 0.03  # beyond the mesh
-HEAD_BOX_M = np.array([0.14, 0.18, 0.16])  # half sides, where there is no mesh to say where the head is
+HEAD_BOX_M = np.array([0.12, 0.12, 0.16])  # half sides, where there is no mesh to say where the head is
 SLICE_HALF_M = 0.0015
 SLICE_MARGIN_PX = 24
 BAR_M = 0.02
@@ -30,7 +30,7 @@ WHITE = (255, 255, 255)
 
 def overlay_pictures(
     scene: Scene, *, position: int, world_from_head: Float[np.ndarray, "3 3"] | None = None
-) -> ColorImage | None:
+) -> Picture | None:
     """Front view, three-quarter view and a slice through the face, the points of each camera in its own hue.
 
     None without calibration or depth. `world_from_head` turns the views; without it the head faces the master.
@@ -72,7 +72,7 @@ def _head_box(scene: Scene, position: int, clouds: Mapping[str, Points]) -> tupl
     return center - HEAD_BOX_M, center + HEAD_BOX_M
 
 
-def draw_points(clouds: Mapping[str, Points], view: View) -> ColorImage:
+def draw_points(clouds: Mapping[str, Points], view: View) -> Picture:
     """Points as dots, the nearest in front. Where cameras agree the hues mix finely; where not, one hides the rest."""
     width, height = view.intrinsics.size
     image = plate(width, height, WHITE)
@@ -93,14 +93,15 @@ def draw_points(clouds: Mapping[str, Points], view: View) -> ColorImage:
     return image
 
 
-def draw_slice(clouds: Mapping[str, Points], world_from_head: Float[np.ndarray, "3 3"]) -> ColorImage:
-    """The points of a thin horizontal slice through the middle of the face seen from above, with a bar of 20 mm."""
+def draw_slice(clouds: Mapping[str, Points], world_from_head: Float[np.ndarray, "3 3"]) -> Picture:
+    """The points of a thin horizontal slice through the tip of the nose, seen from above, with a bar of 20 mm."""
     import cv2
 
     image = plate(*SIZE, WHITE)
     turned = {serial: points @ world_from_head for serial, points in clouds.items()}
-    heights = np.concatenate([points[:, 1] for points in turned.values()])
-    middle = float(np.median(heights))
+    everything = np.concatenate(list(turned.values()))
+    foremost = everything[everything[:, 2] >= np.percentile(everything[:, 2], 99.5)]  # the tip of the nose
+    middle = float(np.median(foremost[:, 1]))
     thin = {serial: points[np.abs(points[:, 1] - middle) < SLICE_HALF_M] for serial, points in turned.items()}
     flat = np.concatenate([points[:, [0, 2]] for points in thin.values()])
     if len(flat) < 2:

@@ -1,11 +1,10 @@
 """The frames of the preview: what stands where in the picture."""
 
 import math
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from mmface4d.arrays import ColorImage
 from mmface4d.sequence import STATUS
 from mmface4d.transforms import rotation_from_quaternion
 from reconstruct.view.cameras import crop_image, crop_view, free_view, head_axes
@@ -15,6 +14,7 @@ from reconstruct.view.pictures import (
     OVERLAY_CLAY,
     OVERLAY_OPACITY,
     SOFT_TEXT,
+    Picture,
     backdrop,
     centered,
     color_depth,
@@ -32,16 +32,17 @@ FREE_TURN_DEG = -28.0
 CROP_MARGIN = 0.22
 FRAMES_FOR_CROP = 8
 FRAMES_FOR_DEPTH_RANGE = 4
-MAX_DEPTH_SPAN_MM = 600.0
+MAX_DEPTH_SPAN_MM = 450.0
 CARRIED_STATUS = (2, 3, 4)
 
 
+@runtime_checkable
 class Panel(Protocol):
     """Draws one frame of the preview, all of one size with even sides."""
 
-    def draw(self, position: int) -> ColorImage: ...
+    def draw(self, position: int) -> Picture: ...
 
-    def tiles(self, position: int) -> list[ColorImage]:
+    def tiles(self, position: int) -> list[Picture]:
         """The frame's most telling parts, for a contact sheet."""
         ...
 
@@ -67,18 +68,18 @@ class MeshPanel:
                 camera, pose = scene.calibration.cameras[serial].color, scene.calibration.world_from_camera[serial]
                 self.views[serial] = crop_view(camera, pose, cloud, size=TILE, margin=CROP_MARGIN)
 
-    def draw(self, position: int) -> ColorImage:
+    def draw(self, position: int) -> Picture:
         """One frame of the preview."""
         mesh = self._mesh(position)
         tiles = [self._pair(position, serial, mesh) for serial in self.views]
         return np.concatenate([*_rows(tiles), self._draw_free(position, mesh)], 1)
 
-    def tiles(self, position: int) -> list[ColorImage]:
+    def tiles(self, position: int) -> list[Picture]:
         """The mesh in every camera's picture, and alone."""
         mesh = self._mesh(position)
         return [*(self._pair(position, serial, mesh)[1] for serial in self.views), self._draw_free(position, mesh)]
 
-    def _draw_free(self, position: int, mesh: PosedMesh | None) -> ColorImage:
+    def _draw_free(self, position: int, mesh: PosedMesh | None) -> Picture:
         image = self._backdrop.copy()
         if mesh is not None:
             image = draw_mesh(image, mesh.look(self.free), CARRIED_CLAY if self._carried(position) else CLAY)
@@ -92,7 +93,7 @@ class MeshPanel:
             label(image, STATUS.get(status, f"status {status}"), (16, FREE[1] - 40), color=(255, 170, 90))
         return image
 
-    def _pair(self, position: int, serial: str, mesh: PosedMesh | None) -> tuple[ColorImage, ColorImage]:
+    def _pair(self, position: int, serial: str, mesh: PosedMesh | None) -> tuple[Picture, Picture]:
         scene, view = self._scene, self.views[serial]
         photo = scene.color(position, serial)
         if photo is None:
@@ -130,16 +131,16 @@ class TakePanel:
         self._width = 640 if self._columns == 1 else 424
         self._range_mm = depth_range_mm(scene)
 
-    def draw(self, position: int) -> ColorImage:
+    def draw(self, position: int) -> Picture:
         """One frame of the preview."""
         tiles = [self._pair(position, serial) for serial in self._scene.serials]
         return np.concatenate(_rows(tiles), 1)
 
-    def tiles(self, position: int) -> list[ColorImage]:
+    def tiles(self, position: int) -> list[Picture]:
         """Colour and depth of every camera."""
         return [tile for serial in self._scene.serials for tile in self._pair(position, serial)]
 
-    def _pair(self, position: int, serial: str) -> tuple[ColorImage, ColorImage]:
+    def _pair(self, position: int, serial: str) -> tuple[Picture, Picture]:
         scene, width = self._scene, self._width
         assert scene.take is not None  # make_panel's choice
         rgbd = scene.take.rgbd[serial]
@@ -180,12 +181,13 @@ def world_from_head(scene: Scene) -> np.ndarray:
     sequence = scene.sequence
     assert sequence is not None
     positions = [p for p in scene.spread(FRAMES_FOR_CROP) if scene.vertices(p) is not None]
-    if "rotation" in sequence and positions:
-        turns = np.array([rotation_from_quaternion(sequence["rotation"][scene.frames[p]]) for p in positions])
-        left, _, right = np.linalg.svd(turns.mean(0))
-        mean = left @ np.diag([1, 1, np.linalg.det(left @ right)]) @ right
-        if np.isfinite(mean).all():
-            return mean
+    quaternions = np.asarray(sequence["rotation"] if "rotation" in sequence else np.zeros((len(sequence), 4)))
+    if quaternions.shape == (len(sequence), 4):
+        known = [quaternions[scene.frames[p]].astype(np.float64) for p in positions]
+        turns = [rotation_from_quaternion(q) for q in known if np.isfinite(q).all() and np.linalg.norm(q) > 0.1]
+        if turns:
+            left, _, right = np.linalg.svd(np.mean(turns, axis=0))
+            return left @ np.diag([1, 1, np.linalg.det(left @ right)]) @ right
     up = np.array([0.0, -1.0, 0.0])
     for position in positions:
         vertices = scene.vertices(position)
@@ -201,7 +203,7 @@ def _cloud(scene: Scene) -> np.ndarray:
     return np.concatenate(whole) if whole else np.array([[-0.1, -0.1, 0.7], [0.1, 0.1, 0.9]], dtype=np.float32)
 
 
-def _rows(tiles: list[tuple[ColorImage, ColorImage]]) -> list[ColorImage]:
+def _rows(tiles: list[tuple[Picture, Picture]]) -> list[Picture]:
     """Up to four cameras: pairs beside each other; more: only the lower ones, in two rows."""
     if len(tiles) <= 4:
         return [np.concatenate(pair, 0) for pair in tiles]

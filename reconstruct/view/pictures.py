@@ -3,10 +3,13 @@
 import base64
 
 import numpy as np
+from jaxtyping import UInt8
 
-from mmface4d.arrays import ColorImage, DepthImage
+from mmface4d.arrays import DepthImage
 from reconstruct.view.render import Hits, shade, shade_flat
 
+# RGB of any size; unlike ColorImage its sides are not tied to those of other arguments
+Picture = UInt8[np.ndarray, "_ _ 3"]
 Rgb = tuple[int, int, int]
 
 BACKGROUND: Rgb = (24, 27, 32)
@@ -20,12 +23,12 @@ OVERLAY_OPACITY = 0.55
 JPEG_QUALITY = 88
 
 
-def plate(width: int, height: int, color: Rgb = BACKGROUND) -> ColorImage:
+def plate(width: int, height: int, color: Rgb = BACKGROUND) -> Picture:
     """A picture of one colour."""
     return np.full((height, width, 3), color, dtype=np.uint8)
 
 
-def label(image: ColorImage, text: str, at: tuple[int, int], *, color: Rgb = TEXT, size: float = 0.45) -> None:
+def label(image: Picture, text: str, at: tuple[int, int], *, color: Rgb = TEXT, size: float = 0.45) -> None:
     """Writes into a picture, on a soft shadow; `at` is the text's lower left. Signs the font lacks become '?'."""
     import cv2
 
@@ -34,7 +37,7 @@ def label(image: ColorImage, text: str, at: tuple[int, int], *, color: Rgb = TEX
         cv2.putText(image, plain, at, cv2.FONT_HERSHEY_SIMPLEX, size, ink, weight, cv2.LINE_AA)
 
 
-def centered(image: ColorImage, text: str, *, color: Rgb = SOFT_TEXT) -> None:
+def centered(image: Picture, text: str, *, color: Rgb = SOFT_TEXT) -> None:
     """Writes into the middle of a picture."""
     import cv2
 
@@ -42,9 +45,7 @@ def centered(image: ColorImage, text: str, *, color: Rgb = SOFT_TEXT) -> None:
     label(image, text, ((image.shape[1] - width) // 2, (image.shape[0] + height) // 2), color=color, size=0.5)
 
 
-def draw_mesh(
-    image: ColorImage, hits: Hits, albedo: np.ndarray, *, opacity: float = 1.0, flat: bool = False
-) -> ColorImage:
+def draw_mesh(image: Picture, hits: Hits, albedo: np.ndarray, *, opacity: float = 1.0, flat: bool = False) -> Picture:
     """A shaded mesh over a picture of the same view, its rim softened; `flat` light where colours carry numbers."""
     import cv2
 
@@ -53,11 +54,13 @@ def draw_mesh(
     # the rim's colour is carried outwards, so that softening the mask mixes mesh and picture only
     grown = cv2.dilate(painted, np.ones((3, 3), np.uint8))
     painted = np.where(hits.mask[..., None], painted, grown)
-    cover = cv2.blur(hits.mask.astype(np.float32), (3, 3))[..., None] * opacity
+    # a ray that meets an edge exactly can slip through: single pixels are closed
+    closed = cv2.morphologyEx(hits.mask.astype(np.float32), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    cover = cv2.blur(closed, (3, 3))[..., None] * opacity
     return (image * (1 - cover) + painted * cover + 0.5).astype(np.uint8)
 
 
-def backdrop(width: int, height: int) -> ColorImage:
+def backdrop(width: int, height: int) -> Picture:
     """A soft gradient, lighter in the middle, behind a free view."""
     y, x = np.mgrid[0:height, 0:width]
     radius = np.hypot((x / width - 0.5) * 1.1, y / height - 0.45)
@@ -65,7 +68,7 @@ def backdrop(width: int, height: int) -> ColorImage:
     return (np.array(BACKGROUND) + glow * np.array([38, 42, 50])).astype(np.uint8)
 
 
-def color_depth(depth_mm: DepthImage, *, low_mm: float, high_mm: float) -> ColorImage:
+def color_depth(depth_mm: DepthImage, *, low_mm: float, high_mm: float) -> Picture:
     """Depth as colours, near red to far blue; black where there is none."""
     import cv2
 
@@ -75,7 +78,7 @@ def color_depth(depth_mm: DepthImage, *, low_mm: float, high_mm: float) -> Color
     return coded
 
 
-def fit(image: ColorImage, width: int, height: int) -> ColorImage:
+def fit(image: Picture, width: int, height: int) -> Picture:
     """A picture resized into a box, its sides kept in proportion, on a plate."""
     import cv2
 
@@ -88,7 +91,7 @@ def fit(image: ColorImage, width: int, height: int) -> ColorImage:
     return out
 
 
-def jpeg_uri(image: ColorImage) -> str:
+def jpeg_uri(image: Picture) -> str:
     """A picture as a `data:` address for HTML."""
     import cv2
 

@@ -49,14 +49,17 @@ def line_plot(
 
 
 def status_plot(seconds: Float[np.ndarray, "n"], status: Int[np.ndarray, "n"], frame_s: float) -> str:
-    """A strip with one coloured bar a frame."""
-    axes = Axes((float(seconds[0]), float(seconds[-1])), 1.0)
-    width = max((WIDTH - LEFT - RIGHT) * frame_s / max(axes.seconds[1] - axes.seconds[0], frame_s), 1.0)
-    bars = [
-        f'<rect x="{axes.x(float(s)) - width / 2:.1f}" y="2" width="{width + 0.3:.1f}" height="{STATUS_HEIGHT - 24}" '
-        f'fill="{STATUS_INK.get(int(code), UNKNOWN_INK)}"/>'
-        for s, code in zip(seconds, status, strict=True)
-    ]
+    """A strip coloured by status; instants without a frame are left out."""
+    axes = Axes((float(seconds[0]), float(seconds[-1]) + frame_s), 1.0)
+    changes = np.flatnonzero((np.diff(status) != 0) | (np.diff(seconds) > 2.1 * frame_s)) + 1
+    starts, ends = np.append(0, changes), np.append(changes, len(status))
+    bars = []
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        left, right = axes.x(float(seconds[start])), axes.x(float(seconds[end - 1]) + frame_s)
+        ink = STATUS_INK.get(int(status[start]), UNKNOWN_INK)
+        bars.append(
+            f'<rect x="{left:.1f}" y="2" width="{right - left:.1f}" height="{STATUS_HEIGHT - 24}" fill="{ink}"/>'
+        )
     return _svg(STATUS_HEIGHT, [*bars, *_time_ticks(axes, STATUS_HEIGHT)])
 
 

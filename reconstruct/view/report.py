@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from mmface4d import __version__
-from mmface4d.arrays import ColorImage
 from mmface4d.files import atomic_path
 from mmface4d.sequence import STATUS
 from reconstruct.view import markup
@@ -28,7 +27,7 @@ from reconstruct.view.figures import (
 )
 from reconstruct.view.heatmap import SPAN_MM, Residuals, diverging
 from reconstruct.view.overlay import HUES
-from reconstruct.view.pictures import jpeg_uri
+from reconstruct.view.pictures import Picture, jpeg_uri
 from reconstruct.view.plots import STATUS_INK, UNKNOWN_INK, line_plot, status_plot
 from reconstruct.view.scene import Scene
 
@@ -48,9 +47,10 @@ PLOTS: dict[str, tuple[str, str, float | None]] = {
 class Pictures:
     """What the report shows; None where the scene cannot give it."""
 
-    sheet: ColorImage
-    heat: ColorImage | None = None
-    overlay: ColorImage | None = None
+    sheet: Picture
+    heat: Picture | None = None
+    overlay: Picture | None = None
+    poster: Picture | None = None  # stands in the player until it plays
 
 
 def write_report(
@@ -59,15 +59,15 @@ def write_report(
     """Writes the page; a video beside it is embedded where it is small enough. Returns the figures it shows."""
     parts = [
         _verdict(scene, residuals),
-        _cards(scene, residuals),
-        _video(video),
+        markup.section("Notes", "", markup.bullets(scene.notes)) if scene.notes else "",
+        _cards(scene),
+        _video(scene, video, pictures.poster),
         _sheet(scene, pictures.sheet),
         _heat(pictures.heat, residuals),
         _plots(scene),
         _cameras(scene),
         _sync(scene),
         _calibration(scene, pictures.overlay),
-        markup.section("Notes", "", markup.bullets(scene.notes)) if scene.notes else "",
     ]
     template = Template(files("reconstruct.view").joinpath("template.html").read_text(encoding="utf-8"))
     page = template.substitute(
@@ -108,7 +108,7 @@ def _verdict(scene: Scene, residuals: Residuals | None) -> str:
     )
 
 
-def _cards(scene: Scene, residuals: Residuals | None) -> str:
+def _cards(scene: Scene) -> str:
     items = [("frames", str(len(scene.frames))), ("length", f"{duration_s(scene):.2f} s")]
     if scene.take is not None:
         items.append(("cameras", str(len(scene.take.cameras))))
@@ -128,26 +128,26 @@ def _cards(scene: Scene, residuals: Residuals | None) -> str:
     return markup.cards(items)
 
 
-def _video(video: Path | None) -> str:
+def _video(scene: Scene, video: Path | None, poster: Picture | None) -> str:
     if video is None:
         return ""
     source = video.name
     if video.stat().st_size <= MAX_EMBEDDED_BYTES:
         source = "data:video/mp4;base64," + base64.b64encode(video.read_bytes()).decode()
-    lead = "With the take's sound. Space plays and pauses; the menu of the player has slower speeds."
-    return markup.section(
-        "Preview", lead, f'<video controls loop playsinline preload="metadata" src="{source}"></video>'
-    )
+    sound = scene.take is not None and scene.take.audio_path is not None
+    lead = ("With the take's sound. " if sound else "Without sound. ") + "The menu of the player has slower speeds."
+    still = f' poster="{jpeg_uri(poster)}"' if poster is not None else ""
+    return markup.section("Preview", lead, f'<video controls loop playsinline{still} src="{source}"></video>')
 
 
-def _sheet(scene: Scene, sheet: ColorImage) -> str:
+def _sheet(scene: Scene, sheet: Picture) -> str:
     lead = "Frames from all over the recording, from left to right in time."
-    if scene.sequence is not None:
+    if scene.sequence is not None and scene.take is not None:
         lead += " The blue mesh should lie on the face in every camera; orange: carried over from before."
     return markup.section("Frames", lead, markup.picture(jpeg_uri(sheet), "contact sheet of frames"))
 
 
-def _heat(heat: ColorImage | None, residuals: Residuals | None) -> str:
+def _heat(heat: Picture | None, residuals: Residuals | None) -> str:
     if heat is None or residuals is None:
         return ""
     lead = (
@@ -208,18 +208,14 @@ def _cameras(scene: Scene) -> str:
     rows = []
     for serial, camera in scene.take.cameras.items():
         place = camera_place(scene, serial)
-        rows.append(
-            (
-                serial,
-                camera.role,
-                "{}×{}".format(*camera.rgbd.color.size),
-                "{}×{}".format(*camera.rgbd.depth.size),
-                f"{missing_frames(scene, serial)} of {len(scene.frames)}",
-                "not calibrated" if place is None else f"{place[0]:.0f} mm, {place[1]:.1f}°",
-            )
-        )
-    head = ("camera", "role", "colour", "depth", "lost pictures", "distance and turn from the master")
-    return markup.section("Cameras", "", markup.table(head, rows))
+        color, depth = camera.rgbd.color, camera.rgbd.depth
+        lost = f"{missing_frames(scene, serial)} of {len(scene.frames)}"
+        row = [serial, camera.role, f"{color.width}×{color.height}", f"{depth.width}×{depth.height}", lost]
+        if scene.calibration is not None:
+            row.append("not calibrated" if place is None else f"{place[0]:.0f} mm, {place[1]:.1f}°")
+        rows.append(row)
+    head = ["camera", "role", "colour", "depth", "lost pictures", "distance and turn from the master"]
+    return markup.section("Cameras", "", markup.table(head[: len(rows[0])], rows))
 
 
 def _sync(scene: Scene) -> str:
@@ -238,25 +234,24 @@ def _sync(scene: Scene) -> str:
             rows.append(
                 (f"clock of {serial}", f"{clock.offset_usec:+.0f} µs, {clock.rate_ppm:+.1f} ppm against the master's")
             )
-    if info.audio is None:
-        rows.append(("sound", "none"))
-    else:
-        start = info.audio.start_usec
-        lead = (
-            "at an unknown time"
-            if start is None
-            else f"{(int(scene.timestamps_usec[0]) - start) / 1e6:+.3f} s before the first frame"
-        )
-        rows.append(
-            (
-                "sound",
-                f"{info.audio.duration_s:.2f} s at {info.audio.rate} Hz, starts {lead} ({info.audio.start_source})",
-            )
-        )
+    rows.append(("sound", _sound(scene)))
     return markup.section("Synchronisation", "", markup.table(("what", "value"), rows))
 
 
-def _calibration(scene: Scene, overlay: ColorImage | None) -> str:
+def _sound(scene: Scene) -> str:
+    assert scene.take is not None  # the caller's condition
+    audio = scene.take.info.audio
+    if audio is None:
+        return "none"
+    text = f"{audio.duration_s:.2f} s at {audio.rate} Hz, "
+    if audio.start_usec is None:
+        return text + "starts at an unknown time"
+    lead_s = (int(scene.take.timestamps_usec[0]) - audio.start_usec) / 1e6
+    where = "before" if lead_s >= 0 else "after"
+    return text + f"starts {abs(lead_s):.3f} s {where} the first frame (known from: {audio.start_source})"
+
+
+def _calibration(scene: Scene, overlay: Picture | None) -> str:
     if scene.calibration is None:
         return ""
     content = ""

@@ -14,6 +14,8 @@ from mmface4d.rig_calibration import RigCalibration, load_calibration, parse_cal
 from mmface4d.sequence import MeshSequence, load_sequence
 from mmface4d.take import Take, open_take
 
+DEFAULT_FPS = 30.0
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -43,7 +45,8 @@ class Scene:
         if self.take is not None:
             return float(self.take.fps)
         assert self.sequence is not None
-        return float(self.sequence["fps"]) if "fps" in self.sequence else 30.0
+        fps = np.asarray(self.sequence.arrays.get("fps", DEFAULT_FPS))
+        return float(fps) if fps.shape == () and fps.dtype.kind in "fiu" and 0 < fps < np.inf else DEFAULT_FPS
 
     @property
     def serials(self) -> list[str]:
@@ -175,6 +178,13 @@ def _check_rig(rig: RigCalibration, footage: Take, notes: list[str]) -> None:
             f"the calibration is of the cameras {', '.join(rig.cameras)}, the take of {', '.join(footage.rgbd)}",
             hint="give the calibration of this rig, or make one with: mmface4d calibrate TAKE -o calibration.json",
         )
+    for serial in set(footage.rgbd) & set(rig.cameras):
+        ours, theirs = rig.cameras[serial], footage.rgbd[serial]
+        if ours.color.size != theirs.color.size or ours.depth.size != theirs.depth.size:
+            raise CalibrationError(
+                f"the calibration of camera {serial} is for other picture sizes than the take's",
+                hint="calibrate in the modes that the take was recorded in",
+            )
     if missing:
         notes.append(f"Not calibrated, so not shown with the mesh: {', '.join(missing)}.")
 
@@ -182,7 +192,8 @@ def _check_rig(rig: RigCalibration, footage: Take, notes: list[str]) -> None:
 def _check_faces(sequence: MeshSequence) -> None:
     faces, count = sequence.faces, sequence.vertices.shape[1]
     whole = faces.ndim == 2 and faces.shape[1] == 3 and faces.size and faces.min() >= 0 and faces.max() < count
-    if not whole or not len(sequence):
+    shaped = sequence.vertices.shape[2:] == (3,) and np.asarray(sequence.timestamps_usec).ndim == 1
+    if not whole or not shaped or not len(sequence):
         raise InputError(
             f"{sequence.path}: its faces do not fit its vertices", hint="the file is damaged; make it again"
         )

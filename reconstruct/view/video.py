@@ -12,9 +12,9 @@ import soundfile
 from av.audio.resampler import AudioResampler
 from jaxtyping import Int
 
-from mmface4d.arrays import ColorImage
 from mmface4d.errors import InputError
 from mmface4d.files import atomic_path
+from reconstruct.view.pictures import Picture
 
 VIDEO_CLOCK = 90_000  # ticks a second, what MP4 players expect of video
 AUDIO_RATE = 48_000
@@ -33,7 +33,7 @@ class Sound:
 
 def write_video(
     path: Path,
-    frames: Iterable[ColorImage],
+    frames: Iterable[Picture],
     *,
     timestamps_usec: Int[np.ndarray, "n_frames"],
     frame_usec: int,
@@ -69,7 +69,7 @@ class _VideoWriter:
         context = self._stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = BT709
 
-    def write(self, index: int, image: ColorImage) -> None:
+    def write(self, index: int, image: Picture) -> None:
         if index == 0:
             self._stream.height, self._stream.width = image.shape[:2]
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from mmface4d.arrays import ColorImage
 from mmface4d.errors import InputError
 from mmface4d.files import disk_full_is_an_error
 from mmface4d.progress import Progress, progress
 from reconstruct.view import heatmap
 from reconstruct.view.overlay import overlay_pictures
 from reconstruct.view.panels import MeshPanel, Panel, make_panel
-from reconstruct.view.pictures import fit
+from reconstruct.view.pictures import Picture, fit
 from reconstruct.view.report import Pictures, write_report
 from reconstruct.view.scene import Scene
 from reconstruct.view.video import Sound, write_video
@@ -40,8 +39,10 @@ def look_at(scene: Scene, folder: Path, *, with_video: bool = True) -> dict[str,
     if video is not None:
         with progress("preview", len(scene.frames)) as bar:
             write_preview(video, scene, panel, bar)
-    with progress("report", len(scene.spread(heatmap.FRAMES))) as bar:
-        residuals = heatmap.measure(scene, bar)
+    residuals = None
+    if heatmap.can_measure(scene):
+        with progress("distances", len(scene.spread(heatmap.FRAMES))) as bar:
+            residuals = heatmap.measure(scene, bar)
     pictures = make_pictures(scene, panel, residuals)
     found = write_report(folder / REPORT_NAME, scene, pictures, residuals=residuals, video=video)
     return {"report": str(folder / REPORT_NAME), "video": str(video) if video else None, **found}
@@ -50,7 +51,7 @@ def look_at(scene: Scene, folder: Path, *, with_video: bool = True) -> dict[str,
 def write_preview(path: Path, scene: Scene, panel: Panel, bar: Progress) -> None:
     """The video of a scene, with the take's sound where it has any whose time is known."""
 
-    def frames() -> Iterator[ColorImage]:
+    def frames() -> Iterator[Picture]:
         for position in range(len(scene.frames)):
             yield panel.draw(position)
             bar.advance()
@@ -81,10 +82,10 @@ def make_pictures(scene: Scene, panel: Panel, residuals: heatmap.Residuals | Non
             faces = np.asarray(scene.sequence.faces)
             heat = heatmap.heat_pictures(residuals.mean_mm, vertices, faces, world_from_head=axes)
     overlay = overlay_pictures(scene, position=best, world_from_head=axes)
-    return Pictures(contact_sheet(scene, panel), heat, overlay)
+    return Pictures(contact_sheet(scene, panel), heat, overlay, poster=panel.draw(best))
 
 
-def contact_sheet(scene: Scene, panel: Panel) -> ColorImage:
+def contact_sheet(scene: Scene, panel: Panel) -> Picture:
     """A column a frame: the cameras' pictures with the mesh in place and the mesh alone, or colour and depth."""
     columns = []
     for position in scene.spread(SHEET_FRAMES):
@@ -93,12 +94,12 @@ def contact_sheet(scene: Scene, panel: Panel) -> ColorImage:
     return np.concatenate(columns, 1)
 
 
-def fit_width(image: ColorImage, width: int) -> ColorImage:
+def fit_width(image: Picture, width: int) -> Picture:
     """A picture resized to a width."""
     return fit(image, width, round(image.shape[0] * width / image.shape[1]))
 
 
-def _edged(tile: ColorImage) -> ColorImage:
+def _edged(tile: Picture) -> Picture:
     return np.pad(tile, ((0, SHEET_GAP), (0, SHEET_GAP), (0, 0)), constant_values=PAPER[0])
 
 
