@@ -85,6 +85,19 @@ def test_the_truth_is_of_somebody_who_speaks(finished):
 
 
 @pytest.mark.slow
+def test_every_picture_shows_a_face(finished):
+    from calibration.landmarks import take_landmarks
+    from mmface4d.take import open_take
+
+    with open_take(finished[0] / "take") as take:
+        landmarks = take_landmarks(take)
+        for serial, pixels in landmarks.items():
+            taken = [serial in take.present(frame) for frame in range(len(take))]
+            assert np.array_equal(np.isfinite(pixels).all((1, 2)), taken)
+        assert sum(len(take.present(frame)) for frame in range(len(take))) == 3 * len(take) - 1  # one was lost
+
+
+@pytest.mark.slow
 def test_a_second_run_renders_nothing_anew(finished, run_cli):
     folder, first = finished
     again = folder.parent / "again"
