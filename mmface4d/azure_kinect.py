@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from mmface4d.cameras import Intrinsics, RgbdCamera
 from mmface4d.errors import RecordingError
+from mmface4d.transforms import is_rigid, rigid
 
 # mode -> (calibration image, offset of the crop, output image), in pixels
 DEPTH_MODES = {
@@ -33,6 +34,7 @@ MIXED_TERM = {
     "CALIBRATION_LensDistortionModelRational6KT": 1.0,
 }
 MAX_BLOB_BYTES = 1 << 20
+RECORD_AGAIN = "record again with k4arecorder"
 
 
 class _Pose(BaseModel):
@@ -95,7 +97,7 @@ def _camera(information: _Information, purpose: str) -> _Camera:
     for camera in information.Cameras:
         if camera.Purpose.endswith(purpose):
             return camera
-    raise RecordingError(f"the factory calibration has no {purpose} camera", hint="record again with k4arecorder")
+    raise RecordingError(f"the factory calibration has no {purpose} camera", hint=RECORD_AGAIN)
 
 
 def _intrinsics(camera: _Camera, mode: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]) -> Intrinsics:
@@ -106,7 +108,9 @@ def _intrinsics(camera: _Camera, mode: tuple[tuple[int, int], tuple[int, int], t
             f"lens model {lens.ModelType} with {len(lens.ModelParameters)} parameters is not known",
             hint="known: " + ", ".join(MIXED_TERM),
         )
-    cx, cy, fx, fy, k1, k2, k3, k4, k5, k6, center_x, center_y, p2, p1 = lens.ModelParameters[:14]
+    cx, cy, fx, fy, k1, k2, k3, k4, k5, k6, center_x, center_y, p2, p1 = parameters = lens.ModelParameters[:14]
+    if not np.isfinite(parameters).all() or min(fx, fy) <= 0:
+        raise RecordingError(f"the factory calibration has a damaged {camera.Purpose} lens", hint=RECORD_AGAIN)
     return Intrinsics(
         width=width, height=height,
         fx=fx * full_width, fy=fy * full_height,
@@ -121,9 +125,10 @@ def _intrinsics(camera: _Camera, mode: tuple[tuple[int, int], tuple[int, int], t
 
 def _matrix(pose: _Pose) -> np.ndarray:
     if len(pose.Rotation) != 9 or len(pose.Translation) != 3:
-        raise RecordingError("the factory calibration has a damaged pose", hint="record again with k4arecorder")
-    out = np.eye(4)
-    out[:3, :3], out[:3, 3] = np.reshape(pose.Rotation, (3, 3)), pose.Translation
+        raise RecordingError("the factory calibration has a damaged pose", hint=RECORD_AGAIN)
+    out = rigid(np.reshape(pose.Rotation, (3, 3)), np.array(pose.Translation))
+    if not is_rigid(out, tolerance=1e-3):
+        raise RecordingError("the factory calibration has a damaged pose", hint=RECORD_AGAIN)
     left, _, right = np.linalg.svd(out[:3, :3])  # the file rounds the rotation
     out[:3, :3] = left @ right
     return out
