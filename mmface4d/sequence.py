@@ -91,7 +91,8 @@ def load_sequence(path: Path) -> MeshSequence:
     if not path.is_file():
         raise InputError(f"{path} does not exist", hint="make it with: mmface4d reconstruct TAKE -o sequence.npz")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # numpy leaves a file open that it opened and cannot read
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files if name != "vertices"}
         arrays["vertices"] = _map_member(path, "vertices")
     except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:

@@ -1,7 +1,11 @@
 """Small pieces of HTML; every text from outside goes through `escape` here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import Any
+
+MAX_ROWS = 12  # of a list of records; longer ones are only counted
+MAX_TEXT = 120
 
 
 def section(title: str, lead: str, content: str) -> str:
@@ -40,3 +44,47 @@ def key(entries: Iterable[tuple[str, str]]) -> str:
 def bullets(texts: Iterable[str]) -> str:
     """A list of sentences."""
     return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"
+
+
+def nested(value: Mapping[str, Any], title: str) -> str:
+    """A nested report as tables: its numbers and short texts by name, and each list of records as a table of its own."""
+    rows: list[tuple[str, str]] = []
+    tables: list[str] = []
+    _collect(value, "", rows, tables)
+    return (table((title, "value"), rows) if rows else "") + "".join(tables)
+
+
+def _collect(value: Mapping[str, Any], prefix: str, rows: list[tuple[str, str]], tables: list[str]) -> None:
+    for name, item in value.items():
+        words = prefix + _words(name)
+        if isinstance(item, Mapping):
+            _collect(item, f"{words}: ", rows, tables)
+        elif _is_records(item) and len(item) <= MAX_ROWS:
+            columns = list(dict.fromkeys(key for record in item for key in record if _text(record[key]) is not None))
+            cells = [[_text(record.get(column)) or "" for column in columns] for record in item]
+            tables.append(f"<h3>{escape(words)}</h3>" + table([_words(column) for column in columns], cells))
+        elif (text := _text(item)) is not None:
+            rows.append((words, text))
+        elif isinstance(item, list):
+            rows.append((words, str(len(item))))
+
+
+def _words(name: object) -> str:
+    return str(name).replace("_", " ")
+
+
+def _is_records(item: object) -> bool:
+    return isinstance(item, list) and bool(item) and all(isinstance(part, Mapping) for part in item)
+
+
+def _text(item: object) -> str | None:
+    """A number, a short text or a short list of them; None for anything else."""
+    if isinstance(item, bool):
+        return "yes" if item else "no"
+    if isinstance(item, int | float):
+        return f"{item:.4g}" if isinstance(item, float) else str(item)
+    if isinstance(item, str):
+        return item if len(item) <= MAX_TEXT else None
+    if isinstance(item, list) and len(item) <= MAX_ROWS and all(isinstance(part, str | int | float) for part in item):
+        return ", ".join(_text(part) or "" for part in item)
+    return None

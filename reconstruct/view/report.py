@@ -2,7 +2,6 @@
 
 import base64
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -32,7 +31,6 @@ from reconstruct.view.plots import STATUS_INK, UNKNOWN_INK, line_plot, status_pl
 from reconstruct.view.scene import Scene
 
 MAX_EMBEDDED_BYTES = 25_000_000
-MAX_CALIBRATION_ROWS = 40
 VERDICT_WORDS = {"good": "Looks good", "look": "Look closer", "poor": "Not usable as it is"}
 # per-frame figure: (title, unit, fixed top of the scale)
 PLOTS: dict[str, tuple[str, str, float | None]] = {
@@ -258,31 +256,12 @@ def _calibration(scene: Scene, overlay: Picture | None) -> str:
     if overlay is not None:
         keys = ((f"rgb{hue}", serial) for serial, hue in zip(scene.serials, HUES, strict=False))
         content += markup.picture(jpeg_uri(overlay), "surfaces measured by all cameras") + f"<p>{markup.key(keys)}</p>"
-    rows = flatten(scene.calibration.report)[:MAX_CALIBRATION_ROWS]
-    if rows:
-        content += markup.table(("from the calibration's report", "value"), rows)
+    content += markup.nested(scene.calibration.report, "from the calibration's report")
     lead = (
         "What each camera measured at one instant, brought together: where the cameras agree, the hues mix finely "
         "and the lines of the slice (right, seen from above) lie on each other."
     )
     return markup.section("Calibration", lead if overlay is not None else "", content) if content else ""
-
-
-def flatten(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Names and values of the numbers and short texts in a nested report, for a table."""
-    rows = []
-    for name, item in value.items():
-        words = f"{prefix}{str(name).replace('_', ' ')}"
-        if isinstance(item, Mapping):
-            rows += flatten(item, f"{words}, ")
-        elif isinstance(item, list) and item and all(isinstance(part, Mapping) for part in item):
-            for number, part in enumerate(item, 1):
-                rows += flatten(part, f"{words} {number}, ")
-        elif isinstance(item, bool) or (isinstance(item, str) and len(item) <= 120):
-            rows.append((words, str(item)))
-        elif isinstance(item, int | float):
-            rows.append((words, f"{item:.4g}" if isinstance(item, float) else str(item)))
-    return rows
 
 
 def _mm(value: float | None, *, sign: bool = True) -> str:
