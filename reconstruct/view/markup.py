@@ -47,7 +47,7 @@ def bullets(texts: Iterable[str]) -> str:
 
 
 def nested(value: Mapping[str, Any], title: str) -> str:
-    """A nested report as tables: its numbers and short texts by name, and each list of records as a table of its own."""
+    """A nested report as tables: numbers and short texts by name, each list of records in a table of its own."""
     rows: list[tuple[str, str]] = []
     tables: list[str] = []
     _collect(value, "", rows, tables)
