@@ -14,12 +14,13 @@ from mmface4d.arrays import Faces, Vertices
 from mmface4d.errors import ModelError, UsageError
 from mmface4d.files import read_json
 from mmface4d.progress import progress
+from reconstruct.models.furnish import SURVEYED_HEADS
 from reconstruct.models.landmark_sets import ibug_table
 from reconstruct.models.landmark_survey import Figure, survey_landmarks
 from reconstruct.models.model import MorphableModel
 from reconstruct.models.obj import read_obj_polygons, read_obj_vertices, triangulate
 from reconstruct.models.regions import regions_of
-from reconstruct.models.texture import Texture, skin_texture
+from reconstruct.models.texture import Texture, eyeball_colors, random_colors, skin_texture
 
 NEUTRAL, INDICES = "generic_neutral_mesh.obj", "vertex_indices.json"
 VERTEX_COUNT = 26719
@@ -33,9 +34,7 @@ PART_COLORS = {
     "eye sockets": (0.55, 0.36, 0.32),
     "gums": (0.55, 0.25, 0.25),
     "teeth": (0.85, 0.82, 0.76),
-    "eyeballs": (0.88, 0.86, 0.84),
 }
-SURVEYED_HEADS = 100
 METRES_PER_UNIT = 0.01
 STILL_M = 3e-4  # shapes that move nothing by more are left out: pupils and gazes, where only the face is kept
 EXPRESSION_STD = 0.25  # of weights between 0 and 1
@@ -54,14 +53,15 @@ class FaceKit:
     expression_names: tuple[str, ...]
 
 
-def read_ict(folder: Path, *, name: str = "ict", region: str = "face") -> MorphableModel:
+def read_ict(folder: Path, *, name: str = "ict", region: str = "face", heads: int = SURVEYED_HEADS) -> MorphableModel:
     """Reads a FaceXModel folder, with whatever identities and expressions it has.
 
+    Landmarks are surveyed on `heads` portraits; with none of them the kit's own 68 stay.
     Raises ModelError where the folder is something else, UsageError for an unknown region.
     """
     if region not in REGION_ENDS:
         raise UsageError(f"{region!r} is no region of ICT-FaceKit", hint=f"one of {', '.join(REGION_ENDS)}")
-    return _model_of(read_facekit(folder), end=REGION_ENDS[region], name=name, region=region)
+    return _model_of(read_facekit(folder), name=name, region=region, heads=heads)
 
 
 def read_facekit(folder: Path) -> FaceKit:
@@ -100,9 +100,9 @@ def _head_figure(kit: FaceKit, texture: Texture, *, count: int, seed: int = 0) -
             weight = random.uniform(-0.33, 0.33) if one in jaw else random.uniform(0, 0.5)
             shape = shape + max(weight, 0.0) * kit.expressions[one]
         color = _part_colors(kit, drawn=PART_ENDS["eyeballs"])
-        color[:skin] = texture.mean + np.tensordot(0.6 * random.normal(size=len(texture.basis)), texture.basis, 1)
+        color[:skin] = random_colors(texture, random)
         shapes.append(shape[: PART_ENDS["eyeballs"]])
-        colors.append(np.clip(color, 0.03, 1.0))
+        colors.append(color)
     return Figure(np.stack(shapes), drawn, np.stack(colors), model_vertices=skin)
 
 
@@ -115,16 +115,12 @@ def _part_colors(kit: FaceKit, *, drawn: int) -> Float[np.ndarray, "n_drawn 3"]:
     first = starts["eyeballs"]
     balls = kit.neutral[first:drawn]
     for side in (balls[:, 0] > 0, balls[:, 0] < 0):
-        ball = balls[side]
-        middle = (ball.min(axis=0) + ball.max(axis=0)) / 2
-        from_axis = np.linalg.norm(ball[:, :2] - middle[:2], axis=1)
-        iris = (from_axis < 0.006) & (ball[:, 2] > middle[2])
-        colors[first + np.flatnonzero(side)[iris]] = (0.24, 0.17, 0.12)
-        colors[first + np.flatnonzero(side)[iris & (from_axis < 0.0022)]] = (0.05, 0.05, 0.05)
+        colors[first + np.flatnonzero(side)] = eyeball_colors(balls[side])
     return colors
 
 
-def _model_of(kit: FaceKit, *, end: int, name: str, region: str) -> MorphableModel:
+def _model_of(kit: FaceKit, *, name: str, region: str, heads: int) -> MorphableModel:
+    end = REGION_ENDS[region]
     faces = kit.faces[(kit.faces < end).all(axis=1)]
     # the face region's mean is the origin for both regions, so that a pose means the same
     mean = kit.neutral[:end] - kit.neutral[: REGION_ENDS["face"]].mean(axis=0)
@@ -132,7 +128,8 @@ def _model_of(kit: FaceKit, *, end: int, name: str, region: str) -> MorphableMod
     anchors = ibug_table(kit.landmarks)
     regions = regions_of(mean, faces, anchors)
     texture = skin_texture(mean, faces, anchors, regions["lips"])
-    survey = survey_landmarks(_head_figure(kit, texture, count=SURVEYED_HEADS), mean, faces, regions=regions)
+    figure = _head_figure(kit, texture, count=heads) if heads else None
+    survey = survey_landmarks(figure, mean, faces, regions=regions) if figure else None
     return MorphableModel(
         name=name,
         mean=mean.astype(np.float32),

@@ -81,7 +81,9 @@ def _from_arrays(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Morph
     return MorphableModel(
         name=header["name"],
         **{name: arrays[name] for name in _ARRAYS},
-        **{name: arrays.get(name) for name in _OPTIONAL},
+        texture_mean=arrays.get("texture_mean"),
+        texture_basis=arrays.get("texture_basis"),
+        texture_std=arrays.get("texture_std"),
         expression_names=tuple(header["expression_names"]),
         landmarks=LandmarkTable(
             **{name: arrays[f"landmark_{name}"] for name in _LANDMARKS}, group=tuple(header["landmark_groups"])

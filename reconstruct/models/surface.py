@@ -14,9 +14,9 @@ from mmface4d.arrays import Faces, Points, Vertices
 class Hits:
     """Where rays meet a mesh; `distance` is infinite where they do not, and the rest is then meaningless."""
 
-    distance: Float[np.ndarray, "n_rays"]
-    face: Int[np.ndarray, "n_rays"]
-    barycentric: Float[np.ndarray, "n_rays 3"]
+    distance: Float[np.ndarray, "*rays"]
+    face: Int[np.ndarray, "*rays"]
+    barycentric: Float[np.ndarray, "*rays 3"]
 
 
 def cast(vertices: Vertices, faces: Faces, origins: Points, directions: Points) -> Hits:

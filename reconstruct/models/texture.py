@@ -19,6 +19,8 @@ CAVITY = np.array([0.25, 0.14, 0.12])
 BLUSH = np.array([0.74, 0.50, 0.43])
 BROW_ROWS = ((17, 18, 19, 20, 21), (22, 23, 24, 25, 26))
 EYE_ROWS = ((36, 37, 38, 39, 40, 41), (42, 43, 44, 45, 46, 47))
+EYEBALL, IRIS, PUPIL = np.array([0.88, 0.86, 0.84]), np.array([0.24, 0.17, 0.12]), np.array([0.05, 0.05, 0.05])
+IRIS_RADIUS_M, PUPIL_RADIUS_M = 0.006, 0.0022
 WAVES = ((1, 0), (0, 1), (1, 1), (2, 0), (0, 2), (2, 1), (1, 2))
 
 
@@ -52,6 +54,23 @@ def skin_texture(vertices: Vertices, faces: Faces, landmarks: LandmarkTable, lip
     return Texture(color.astype(np.float32), _basis(vertices, weights).astype(np.float32))
 
 
+def eyeball_colors(ball: Vertices) -> Float[np.ndarray, "n_verts 3"]:
+    """sRGB of one eyeball's vertices (head frame) that looks ahead."""
+    middle = (ball.min(axis=0) + ball.max(axis=0)) / 2
+    from_axis = np.linalg.norm(ball[:, :2] - middle[:2], axis=1)
+    front = ball[:, 2] > middle[2]
+    colors = np.tile(EYEBALL, (len(ball), 1))
+    colors[front & (from_axis < IRIS_RADIUS_M)] = IRIS
+    colors[front & (from_axis < PUPIL_RADIUS_M)] = PUPIL
+    return colors
+
+
+def random_colors(texture: Texture, random: np.random.Generator) -> Float[np.ndarray, "n_verts 3"]:
+    """The texture of a random person, kept within what a camera would show."""
+    weights = 0.6 * random.normal(size=len(texture.basis))
+    return np.clip(texture.mean + np.tensordot(weights, texture.basis, 1), 0.03, 1.0)
+
+
 def _basis(vertices: Vertices, weights: dict[str, np.ndarray]) -> Float[np.ndarray, "n_texture n_verts 3"]:
     """Tone, warmth, lips, brows and cheeks, then slow waves of brightness; one unit is a usual deviation."""
     ones = np.ones(len(vertices))
@@ -83,9 +102,9 @@ def _line(vertices: Vertices, points: Float[np.ndarray, "n 3"], width_m: float) 
     """1 on a polyline, falling off with distance to it (Gaussian of that width)."""
     steps = np.linspace(0, 1, 8)[:, None, None]
     dense = (points[:-1] * (1 - steps) + points[1:] * steps).reshape(-1, 3)
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
-    distance, _ = cKDTree(dense).query(vertices)
+    distance, _ = KDTree(dense).query(vertices)
     return np.exp(-0.5 * (distance / width_m) ** 2)
 
 

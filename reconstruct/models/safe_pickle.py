@@ -1,0 +1,162 @@
+"""Reading other people's model pickles without running what is in them.
+
+A pickle is a program. This reader admits only what SMPL-like model files need: numpy arrays, and stand-ins that merely
+hold the state of SciPy sparse matrices and chumpy arrays. Any other name in the file is refused before it is called.
+"""
+
+import io
+import pickle  # noqa: TID251  (the one place; find_class below refuses everything it does not know)
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmface4d.errors import ModelError
+
+MAX_FILE_BYTES = 1 << 30
+
+
+class Held:
+    """State of an object whose class is not loaded."""
+
+    state: Any = None
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+class HeldSparse(Held):
+    """A SciPy sparse matrix, compressed by columns unless its subclass says otherwise."""
+
+    by_column = True
+
+
+class HeldSparseRows(HeldSparse):
+    """The same compressed by rows."""
+
+    by_column = False
+
+
+class HeldChumpy(Held):
+    """A chumpy array."""
+
+
+def read_pickle(path: Path, *, after: int = 0) -> Any:
+    """The object in a pickle of protocol 0 to 5 (Python 2 strings as latin-1); `dense` turns its parts into arrays.
+
+    `after` skips that many bytes, such as the header of an npy file.
+    Raises ModelError, with the refused name, where the file asks for anything but arrays.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist", hint="check the path")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ModelError(f"{path} is larger than {MAX_FILE_BYTES >> 30} GiB", hint="this is not a face model")
+    try:
+        return _ArraysOnly(io.BytesIO(path.read_bytes()[after:]), encoding="latin1").load()
+    except ModelError as error:
+        raise ModelError(f"{path}: {error.message}", hint=error.hint) from error
+    except Exception as error:  # a damaged pickle raises nearly anything
+        raise ModelError(
+            f"{path} is no readable pickle: {error}", hint="the file is damaged or something else"
+        ) from error
+
+
+def dense(value: Any) -> np.ndarray:
+    """A number array from what `read_pickle` gives for one entry; raises ModelError where it is none."""
+    if isinstance(value, HeldChumpy) and isinstance(value.state, dict):
+        value = value.state.get("x")
+    if isinstance(value, HeldSparse):
+        value = _sparse_to_dense(value)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+        return value
+    raise ModelError("an entry is no array of numbers", hint="the file is damaged or of another kind")
+
+
+def _sparse_to_dense(held: HeldSparse) -> np.ndarray:
+    from scipy import sparse
+
+    state = held.state if isinstance(held.state, dict) else {}
+    try:
+        parts = tuple(np.asarray(state[key]) for key in ("data", "indices", "indptr"))
+        rows, columns = (int(n) for n in state.get("_shape") or state["shape"])
+        if rows * columns > 1 << 27:
+            raise ValueError("too large")
+        kind = sparse.csc_matrix if held.by_column else sparse.csr_matrix
+        matrix = kind(parts, shape=(rows, columns))
+        matrix.check_format(full_check=True)
+        return matrix.toarray()
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ModelError("a sparse matrix is damaged", hint="fetch the file again") from error
+
+
+class _ArraysOnly(pickle.Unpickler):
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        if (module_name, global_name) in _ADMITTED:
+            return _ADMITTED[module_name, global_name]
+        if module_name.split(".")[:2] == ["scipy", "sparse"] and global_name in ("csc_matrix", "csr_matrix"):
+            return HeldSparse if global_name == "csc_matrix" else HeldSparseRows
+        if module_name.split(".")[0] == "chumpy" and global_name == "Ch":
+            return HeldChumpy
+        raise ModelError(
+            f"it asks for {module_name}.{global_name}, which no model file needs; nothing of it was run",
+            hint="do not trust this file; fetch the model from its makers again",
+        )
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise ModelError("it refers to objects outside of it", hint="fetch the model from its makers again")
+
+
+def _empty_array(*_: Any) -> np.ndarray:
+    """numpy fills it by the array's own, checked, __setstate__."""
+    return np.ndarray((0,), dtype="b")
+
+
+def _number(kind: np.dtype, data: bytes) -> Any:
+    """One number; its kind is checked because an object scalar could hold anything."""
+    if not isinstance(kind, np.dtype) or kind.kind not in "fiub" or len(data) != kind.itemsize:
+        raise ModelError("it holds a scalar that is no number", hint="fetch the model from its makers again")
+    return np.frombuffer(data, kind)[0]
+
+
+def _from_buffer(buffer: Any, kind: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+    """An array as protocol 5 writes it."""
+    if not isinstance(kind, np.dtype) or kind.kind not in "fiub":
+        raise ModelError("it holds an array that is not of numbers", hint="fetch the model from its makers again")
+    return np.frombuffer(buffer, kind).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _encode(text: str, encoding: str = "latin1", *_: Any) -> bytes:
+    """Bytes that Python 3 wrote with an old protocol."""
+    if encoding not in ("latin1", "latin-1"):
+        raise ModelError(f"it asks for the encoding {encoding!r}", hint="fetch the model from its makers again")
+    return text.encode("latin1")
+
+
+def _new_held(kind: type, *_: Any) -> Held:
+    if not (isinstance(kind, type) and issubclass(kind, Held)):
+        raise ModelError(f"it makes an object of {kind!r}", hint="fetch the model from its makers again")
+    return kind()
+
+
+_NUMPY = ("numpy.core", "numpy._core")
+_ADMITTED: dict[tuple[str, str], Any] = {
+    **{(f"{core}.multiarray", "_reconstruct"): _empty_array for core in _NUMPY},
+    **{(f"{core}.multiarray", "scalar"): _number for core in _NUMPY},
+    **{(f"{core}.numeric", "_frombuffer"): _from_buffer for core in _NUMPY},
+    ("numpy", "ndarray"): Held,  # only ever handed to `_empty_array`
+    ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): _encode,
+    ("copy_reg", "_reconstructor"): _new_held,
+    ("copyreg", "_reconstructor"): _new_held,
+    ("__builtin__", "object"): Held,
+    ("builtins", "object"): Held,
+    ("__builtin__", "set"): set,
+    ("builtins", "set"): set,
+    ("collections", "OrderedDict"): dict,
+}
