@@ -1,0 +1,1 @@
+"""Builds the `canonical` model that ships with the project; not needed to use it."""
