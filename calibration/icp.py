@@ -32,7 +32,7 @@ class Level:
 
 
 # the last level's reach is that of the noise at grazing angles; its robustness comes from Tukey's width
-LEVELS = (Level(0.030, 6, 30.0), Level(0.012, 4, 10.0), Level(0.008, 2, 4.0))
+LEVELS = (Level(0.030, 8, 30.0), Level(0.012, 5, 10.0), Level(0.008, 3, 4.0))
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import json
 import os
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +23,7 @@ from mmface4d.arrays import ColorImage
 from mmface4d.errors import InputError
 from mmface4d.files import atomic_path
 from mmface4d.progress import Progress
+from mmface4d.quiet import native_stderr_hidden
 from mmface4d.take import Take
 
 LANDMARK_COUNT = 478
@@ -44,7 +45,7 @@ class LandmarkDetector:
         task_file = task_file or _task_file_of_environment()
         self._resources = ExitStack()
         self._silent = False
-        with _stderr_hidden():
+        with native_stderr_hidden():
             self._find = _open_task(task_file, self._resources) if task_file else _open_bundled(self._resources)
             self._find(np.zeros((64, 64, 3), dtype=np.uint8))  # its threads have said all they say at the start
 
@@ -97,7 +98,7 @@ class LandmarkDetector:
         return None if found is None else (found - shift) @ linear  # the inverse of a turn is its transpose
 
     def _look(self, image: ColorImage) -> Float[np.ndarray, "478 2"] | None:
-        with ExitStack() if self._silent else _stderr_hidden():
+        with ExitStack() if self._silent else native_stderr_hidden():
             relative = self._find(np.ascontiguousarray(image))
         if relative is None:
             return None
@@ -256,16 +257,3 @@ def _open_task(task_file: Path, resources: ExitStack) -> Any:
         return np.array([(point.x, point.y) for point in faces[0]])
 
     return find
-
-
-@contextmanager
-def _stderr_hidden() -> Iterator[None]:
-    """Keeps the graph's start-up chatter, which no setting silences, off the terminal."""
-    kept = os.dup(2)
-    try:
-        with Path(os.devnull).open("w") as sink:
-            os.dup2(sink.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

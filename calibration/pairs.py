@@ -22,7 +22,7 @@ MAX_MOVE_DEG, MAX_MOVE_M = 20.0, 0.030  # how far surfaces may move a pair from 
 MAX_SETTLE_DEG, MAX_SETTLE_M = 4.0, 0.010  # and a pair from where the other pairs put it
 STABLE_OVERLAP = 0.3  # pairs that overlap less are too loose to judge single frames by
 ODD_MM, ODD_SPREADS = 1.5, 5.0
-ONE_FRAME = (Level(0.008, 3, 4.0, iterations=12),)
+ONE_FRAME = (Level(0.008, 4, 4.0, iterations=12),)
 
 Views = dict[str, list[View | None]]
 
