@@ -75,7 +75,7 @@ def survey_landmarks(
         return None
     free = np.ones(len(mean), dtype=bool)
     not_upper, not_lower = ~regions["upper_lip"], ~regions["lower_lip"]
-    allowed: dict[int, np.ndarray] = {**dict.fromkeys(LOWER_LIP, not_upper), **dict.fromkeys(UPPER_LIP, not_lower)}
+    allowed = {point: not_upper if point in LOWER_LIP else not_lower for point in LOWER_LIP + UPPER_LIP}
     detected = np.stack([p.detected[:MESH_POINTS] for p in portraits])
     places = [
         _place(detected[:, point], portraits, mean, faces, allowed=allowed.get(point, free))

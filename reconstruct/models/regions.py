@@ -11,8 +11,8 @@ from reconstruct.topology import vertex_normals
 
 MaskOf = Bool[np.ndarray, "n_verts"]
 # iBUG rows
-UPPER_LIP_ROWS = (49, 50, 51, 52, 53, 61, 62, 63)
-LOWER_LIP_ROWS = (55, 56, 57, 58, 59, 65, 66, 67)
+# the outer rims only: inner points may have been put on the other lip
+UPPER_LIP_ROWS, LOWER_LIP_ROWS = range(49, 54), range(55, 60)
 OUTER_LIP_ROWS, INNER_LIP_ROWS = range(48, 60), range(60, 68)
 EYE_ROWS = (range(36, 42), range(42, 48))
 
