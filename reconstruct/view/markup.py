@@ -46,6 +46,11 @@ def bullets(texts: Iterable[str]) -> str:
     return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"
 
 
+def folded(summary: str, content: str) -> str:
+    """HTML that stays folded until one asks for it."""
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
+
+
 def nested(value: Mapping[str, Any], title: str) -> str:
     """A nested report as tables: numbers and short texts by name, each list of records in a table of its own."""
     rows: list[tuple[str, str]] = []
@@ -57,6 +62,8 @@ def nested(value: Mapping[str, Any], title: str) -> str:
 def _collect(value: Mapping[str, Any], prefix: str, rows: list[tuple[str, str]], tables: list[str]) -> None:
     for name, item in value.items():
         words = prefix + _words(name)
+        if isinstance(item, Mapping) and _is_records(list(item.values())) and len(item) <= MAX_ROWS:
+            item = [{"of": key, **record} for key, record in item.items()]
         if isinstance(item, Mapping):
             _collect(item, f"{words}: ", rows, tables)
         elif _is_records(item) and len(item) <= MAX_ROWS:

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 WIDTH, HEIGHT = 520, 130
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 22
+LEFT, RIGHT, TOP, BOTTOM = 54, 10, 10, 22
 STATUS_HEIGHT = 34
 STATUS_INK = {0: "#2f9e66", 1: "#d9a520", 2: "#d9632a", 3: "#d9632a", 4: "#b3261e"}
 UNKNOWN_INK = "#8a8f98"

@@ -107,11 +107,10 @@ def _verdict(scene: Scene, residuals: Residuals | None) -> str:
 
 
 def _cards(scene: Scene) -> str:
-    items = [("frames", str(len(scene.frames))), ("length", f"{duration_s(scene):.2f} s")]
+    items = [("length", f"{duration_s(scene):.2f} s")]
     if scene.take is not None:
-        items.append(("cameras", str(len(scene.take.cameras))))
         missing = sum(missing_frames(scene, serial) for serial in scene.take.cameras)
-        items.append(("lost pictures", str(missing)))
+        items.append((f"pictures lost by {len(scene.take.cameras)} cameras", str(missing)))
     for name, words, form in (
         ("depth_residual_mm", "mesh to depth, median", "{:.2f} mm"),
         ("landmark_residual_px", "mesh to landmarks, median", "{:.1f} px"),
@@ -256,7 +255,9 @@ def _calibration(scene: Scene, overlay: Picture | None) -> str:
     if overlay is not None:
         keys = ((f"rgb{hue}", serial) for serial, hue in zip(scene.serials, HUES, strict=False))
         content += markup.picture(jpeg_uri(overlay), "surfaces measured by all cameras") + f"<p>{markup.key(keys)}</p>"
-    content += markup.nested(scene.calibration.report, "from the calibration's report")
+    tables = markup.nested(scene.calibration.report, "figure")
+    if tables:
+        content += markup.folded("Everything that the calibration found out about itself", tables)
     lead = (
         "What each camera measured at one instant, brought together: where the cameras agree, the hues mix finely "
         "and the lines of the slice (right, seen from above) lie on each other."

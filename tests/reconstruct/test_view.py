@@ -57,7 +57,7 @@ def test_frames_are_shown_at_their_own_times(looked_at: Path, world: World) -> N
 def test_the_sound_is_in_sync_with_the_pictures(looked_at: Path, world: World) -> None:
     with av.open(str(looked_at / "preview.mp4")) as container:
         stream = container.streams.audio[0]
-        blocks = [(frame.pts * frame.time_base, frame.to_ndarray()[0]) for frame in container.decode(stream)]
+        blocks = [(frame.pts * stream.time_base, frame.to_ndarray()[0]) for frame in container.decode(stream)]
     loud = [float(start) + np.argmax(np.abs(block)) / 48000 for start, block in blocks if np.abs(block).max() > 0.4]
     click_s = (world.timestamps_usec[3] - world.timestamps_usec[0]) / 1e6
     assert loud[0] == pytest.approx(click_s, abs=0.005)
