@@ -60,8 +60,7 @@ def solve_appearance(
         albedo = model.albedo(actor.texture)
         lighting = {serial: _solve_light(part, albedo) for serial, part in samples.items()}
         actor = replace(actor, lighting=lighting)
-        if model.texture_basis is not None:
-            actor = replace(actor, texture=_solve_texture(problem, samples, lighting))
+        actor = replace(actor, texture=_solve_texture(problem, samples, lighting))
     return actor, _seen_albedo(problem, samples, actor)
 
 
@@ -109,7 +108,8 @@ def _solve_texture(
     problem: Problem, samples: dict[str, ColorSamples], lighting: dict[str, np.ndarray]
 ) -> Float[np.ndarray, "n_texture"]:
     model = problem.model
-    assert model.texture_basis is not None and model.texture_std is not None  # noqa: S101  (checked by the caller)
+    if model.texture_basis is None or model.texture_std is None:
+        return np.zeros(0)
     count = len(model.texture_basis)
     # a tone of 0.05 is what the basis is not meant to explain: pores, shine, compression
     hessian, gradient = np.diag(0.05**2 * 1e3 / np.maximum(model.texture_std, 1e-9) ** 2), np.zeros(count)

@@ -66,7 +66,7 @@ def _outputs(takes: tuple[Path, ...], output: Path) -> dict[Path, Path]:
     if output.suffix == ".npz":
         if len(takes) > 1:
             raise UsageError(f"{len(takes)} takes cannot go into one file", hint="give a folder: -o sequences/")
-        return {takes[0]: output}
+        return dict.fromkeys(takes, output)
     names = [take.resolve().name for take in takes]
     if len(set(names)) < len(names):
         raise UsageError("two takes have the same name", hint="reconstruct them into different folders")

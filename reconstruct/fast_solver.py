@@ -8,7 +8,7 @@ from mmface4d.arrays import Pixels, Vertices
 from mmface4d.errors import FaceNotFoundError
 from reconstruct.initial import initial_fit
 from reconstruct.observation import Observation
-from reconstruct.offsets import OffsetPrior, OffsetSolver, head_jacobian
+from reconstruct.offsets import OffsetPrior, OffsetSolver, OffsetSystem, offset_system
 from reconstruct.parameters import Problem, Terms, data_rows, fit_frames
 from reconstruct.rows import DepthTerm, LandmarkTerm, landmark_residuals
 from reconstruct.state import Actor, FrameFit, average_actor, posed
@@ -34,7 +34,7 @@ class FastSettings:
     frame_rounds: int = 2
     frame_iterations: int = 8
     tracking_steps: tuple[float, ...] = (0.001, 0.0, 0.0)
-    previous_std: float = 1.0  # how far an expression may move in one frame of 1/30 s, in its standard deviations
+    previous_std: float = 0.15  # how far an expression may move in one frame of 1/30 s, in its standard deviations
 
 
 class FastSolver:
@@ -67,7 +67,8 @@ class FastSolver:
         for _ in range(self.settings.actor_rounds):
             actor = self._solve_actor_offsets(observations, actor, fits)
             actor, fits = self._fit(observations, actor, fits, terms, iterations=2, shared=False)
-        return ActorFit(actor, [observation.frame for observation in observations], fits, bias_px)
+        frames = [observation.frame for observation in observations]
+        return ActorFit(actor, frames, fits, self.problem.model.albedo(), bias_px)
 
     def track(self, observation: Observation, actor_fit: ActorFit, before: list[Track]) -> FrameFit:
         """The fit of a frame, predicted from up to two frames before it (the last one first)."""
@@ -98,7 +99,16 @@ class FastSolver:
             _, (fit,) = self._fit([observation], actor_fit.actor, [fit], terms, iterations=1, shared=False)
         return self._solve_frame_offsets(observation, actor_fit, fit, fit.offsets)
 
-    def _fit(self, observations, actor, fits, terms, *, iterations, shared):  # noqa: ANN001, ANN202
+    def _fit(
+        self,
+        observations: list[Observation],
+        actor: Actor,
+        fits: list[FrameFit],
+        terms: Terms,
+        *,
+        iterations: int,
+        shared: bool,
+    ) -> tuple[Actor, list[FrameFit]]:
         return fit_frames(
             self.problem, observations, actor=actor, fits=fits, terms=terms, iterations=iterations, shared=shared
         )
@@ -113,7 +123,7 @@ class FastSolver:
         return extrapolated(before[1], last, passed_usec), steps
 
     def _landmark_bias(self, observations: list[Observation], actor: Actor, fits: list[FrameFit]) -> dict[str, Pixels]:
-        """What to add to residuals: minus their median over the keyframes, by camera and landmark; 0 where seldom seen."""
+        """Minus the residuals' median over the keyframes, by camera and landmark; 0 where seldom seen."""
         seen: dict[str, list[Pixels]] = {}
         for observation, fit in zip(observations, fits, strict=True):
             vertices = posed(self.problem.model, actor, fit)
@@ -148,12 +158,12 @@ class FastSolver:
             fit = replace(fit, offsets=offsets)
         return fit
 
-    def _offset_system(self, observation: Observation, actor: Actor, fit: FrameFit, terms: Terms):  # noqa: ANN202
+    def _offset_system(
+        self, observation: Observation, actor: Actor, fit: FrameFit, terms: Terms
+    ) -> OffsetSystem | None:
         vertices = posed(self.problem.model, actor, fit)
         rows = data_rows(self.problem, observation, vertices, terms)
-        if rows is None:
-            return None
-        return head_jacobian(rows, fit.rotation, actor.scale, len(vertices)), rows.weight, rows.residual
+        return None if rows is None else offset_system(rows, fit.rotation, actor.scale, vertex_count=len(vertices))
 
 
 def _median_bias(residuals: np.ndarray) -> Pixels:

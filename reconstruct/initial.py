@@ -1,54 +1,20 @@
 """A first guess of the head's pose: landmarks of all views, lifted by depth, laid onto the model's."""
 
 import numpy as np
-from jaxtyping import Float
 
 from mmface4d.arrays import Points
-from reconstruct.observation import ColorView, DepthView, Observation
+from reconstruct.observation import Observation
 from reconstruct.parameters import Problem
 from reconstruct.state import FrameFit
 
-NEAREST_PX = 5.0
 LEAST_LANDMARKS = 12
 OUTLIER_M = 0.025
-
-
-def lifted_landmarks(observation: Observation) -> Float[np.ndarray, "478 3"]:
-    """World positions of the landmarks, the median over the views that see them; NaN where none does."""
-    views = {view.serial: view for view in observation.depth_views}
-    lifted = [_lift(view, views[view.serial]) for view in observation.color_views if view.serial in views]
-    if not lifted:
-        return np.full((478, 3), np.nan)
-    stacked = np.stack(lifted)
-    out = np.full(stacked.shape[1:], np.nan)
-    known = np.isfinite(stacked[..., 0]).any(0)
-    out[known] = np.nanmedian(stacked[:, known], 0)
-    return out
-
-
-def _lift(color_view: ColorView, depth_view: DepthView) -> Points:
-    """The seen point nearest to each landmark in the colour image, of those in front."""
-    from scipy.spatial import cKDTree
-
-    out = np.full((len(color_view.landmarks_px), 3), np.nan)
-    known = np.flatnonzero(np.isfinite(color_view.landmarks_px).all(1))
-    if not len(known) or len(depth_view) < 100:
-        return out
-    distance, index = cKDTree(depth_view.color_px).query(
-        color_view.landmarks_px[known], k=5, distance_upper_bound=NEAREST_PX
-    )
-    inside = np.isfinite(distance)
-    depth_m = np.where(inside, np.append(depth_view.depth_m, np.inf)[index], np.inf)
-    front = depth_m.argmin(1)
-    hit = inside.any(1)
-    out[known[hit]] = depth_view.points_in_world[index[np.arange(len(known)), front][hit]]
-    return out
 
 
 def initial_fit(problem: Problem, observation: Observation) -> FrameFit | None:
     """Rigid pose of the model's mean; None where too few landmarks could be lifted."""
     model, table = problem.model, problem.table
-    target = lifted_landmarks(observation)[table.mediapipe]
+    target = observation.lifted_landmarks()[table.mediapipe]
     known = np.isfinite(target).all(1)
     if known.sum() < LEAST_LANDMARKS:
         return None

@@ -45,6 +45,7 @@ class ColorView:
     imager: Intrinsics
     color_from_world: Transform
     landmarks_px: Pixels  # [478, 2]
+    lifted_in_world: Points  # [478, 3], the landmarks with depth; NaN where depth does not hold them or nobody asked
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,14 @@ class Observation:
     depth_views: tuple[DepthView, ...]
     color_views: tuple[ColorView, ...]
     missing: tuple[str, ...] = ()
+
+    def lifted_landmarks(self) -> Float[np.ndarray, "478 3"]:
+        """World positions of the landmarks, the median over the views that lift them; NaN where none does."""
+        stacked = np.array([view.lifted_in_world for view in self.color_views]).reshape(-1, 478, 3)
+        out = np.full(stacked.shape[1:], np.nan)
+        known = np.isfinite(stacked[..., 0]).any(0)
+        out[known] = np.nanmedian(stacked[:, known], 0)
+        return out
 
     @property
     def has_face(self) -> bool:

@@ -3,15 +3,19 @@
 import numpy as np
 from jaxtyping import Float
 
-from mmface4d.arrays import Points
+from calibration.lift import lift_landmarks
+from mmface4d.arrays import DepthImage, Points
 from mmface4d.errors import CalibrationError
 from mmface4d.rig_calibration import RigCalibration
 from mmface4d.take import Take
 from mmface4d.transforms import invert, transform
+from reconstruct.models.landmark_sets import IBUG_TO_MEDIAPIPE
 from reconstruct.observation import ColorView, DepthView, Observation, depth_view
 
 BEHIND_SURFACE_M = 0.03  # the head's centre lies behind the landmarks on its surface
-NEAREST_PX = 6.0
+LEAST_LIFTED = 5
+# brows, eyes, nose and lips: what a first pose needs
+LIFTED = np.array(sorted(set(IBUG_TO_MEDIAPIPE[17:])))
 
 
 class TakeObserver:
@@ -34,25 +38,31 @@ class TakeObserver:
         """What the cameras saw; without any landmark the head is looked for where it was last."""
         present = self.take.present(frame)
         depth_mm = {serial: self.take.depth_mm(frame, serial) for serial in present}
-        head = self._find_head(frame, {s: d for s, d in depth_mm.items() if d is not None})
-        self._head = head if head is not None else self._head
+        color_views = tuple(self._color_view(frame, serial, depth_mm[serial]) for serial in present)
+        self._head = _head_center(color_views) if any(_lifted(view) for view in color_views) else self._head
         return Observation(
             frame=frame,
             timestamp_usec=int(self.take.timestamps_usec[frame]),
             depth_views=tuple(self._depth_views(frame, depth_mm)),
-            color_views=tuple(
-                ColorView(
-                    serial=serial,
-                    imager=self.calibration.cameras[serial].color,
-                    color_from_world=invert(self.calibration.world_from_camera[serial]),
-                    landmarks_px=self.landmarks[serial][frame],
-                )
-                for serial in present
-            ),
+            color_views=color_views,
             missing=tuple(serial for serial in self.take.cameras if serial not in present),
         )
 
-    def _depth_views(self, frame: int, depth_mm: dict[str, np.ndarray | None]) -> list[DepthView]:
+    def _color_view(self, frame: int, serial: str, depth_mm: DepthImage | None) -> ColorView:
+        camera, pose = self.calibration.cameras[serial], self.calibration.world_from_camera[serial]
+        pixels = self.landmarks[serial][frame]
+        lifted = np.full((len(pixels), 3), np.nan)
+        if depth_mm is not None:
+            lifted[LIFTED] = transform(pose, lift_landmarks(camera, depth_mm, pixels[LIFTED]))
+        return ColorView(
+            serial=serial,
+            imager=camera.color,
+            color_from_world=invert(pose),
+            landmarks_px=pixels,
+            lifted_in_world=lifted,
+        )
+
+    def _depth_views(self, frame: int, depth_mm: dict[str, DepthImage | None]) -> list[DepthView]:
         if self._head is None:
             return []
         views = [
@@ -68,20 +78,16 @@ class TakeObserver:
         ]
         return [view for view in views if view is not None and len(view)]
 
-    def _find_head(self, frame: int, depth_mm: dict[str, np.ndarray]) -> Points | None:
-        """The mean over the cameras of the points behind their landmarks' middle."""
-        found = []
-        for serial, depth in depth_mm.items():
-            pixels = self.landmarks[serial][frame]
-            if not np.isfinite(pixels).any():
-                continue
-            camera = self.calibration.cameras[serial]
-            points, _ = camera.points_in_color(depth)
-            middle = np.nanmedian(pixels, 0)
-            near = np.linalg.norm(camera.color.project(points) - middle, axis=1) < NEAREST_PX
-            if near.sum() < 3:
-                continue
-            point = np.median(points[near], 0)
-            center = point * (1 + BEHIND_SURFACE_M / np.linalg.norm(point))
-            found.append(transform(self.calibration.world_from_camera[serial], center))
-        return np.median(found, 0) if found else None
+
+def _lifted(view: ColorView) -> bool:
+    return bool(np.isfinite(view.lifted_in_world[:, 0]).sum() >= LEAST_LIFTED)
+
+
+def _head_center(views: tuple[ColorView, ...]) -> Points:
+    """The median over the cameras of a point behind the middle of their landmarks."""
+    centers = []
+    for view in filter(_lifted, views):
+        eye = invert(view.color_from_world)[:3, 3]
+        middle = np.nanmedian(view.lifted_in_world, 0)
+        centers.append(middle + (middle - eye) * (BEHIND_SURFACE_M / np.linalg.norm(middle - eye)))
+    return np.median(centers, 0)

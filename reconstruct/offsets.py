@@ -4,8 +4,10 @@ E(d) = 1/2 sum w (r + g . dX)^2 + 1/2 d^T (R x I3) d with R = edge L + laplacian
 The preconditioner (R + expected data) x I3 is factored once per topology and weights.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -27,6 +29,30 @@ class OffsetPrior:
     expected_data: float  # what data typically weigh at a vertex; only the speed of convergence depends on it
 
 
+@dataclass(frozen=True)
+class OffsetSystem:
+    """The linearised data of one frame: residual + jacobian . offsets (head frame, before scale)."""
+
+    jacobian: sparse.csr_matrix  # [n_rows, 3N]
+    weight: Float[np.ndarray, "n_rows"]
+    residual: Float[np.ndarray, "n_rows"]
+
+    def pull(self, x: Vertices) -> Vertices:
+        """J^T W J x."""
+        image = self.jacobian @ x.ravel().astype(np.float32)
+        return (self.jacobian.T @ (self.weight * image).astype(np.float32)).reshape(-1, 3)
+
+    def gradient(self) -> Vertices:
+        """J^T W r."""
+        return (self.jacobian.T @ (self.weight * self.residual).astype(np.float32)).reshape(-1, 3)
+
+
+def offset_system(rows: Rows, rotation: np.ndarray, scale: float, *, vertex_count: int) -> OffsetSystem:
+    """Rows chained to offsets by the frame's rotation (world_from_head) and the actor's scale."""
+    jacobian = rows.jacobian(scale * rows.gradient @ rotation, vertex_count)
+    return OffsetSystem(jacobian, rows.weight, rows.residual)
+
+
 class OffsetSolver:
     """Solves for offsets in the head frame, before scale."""
 
@@ -46,38 +72,30 @@ class OffsetSolver:
         expected = self.prior.expected_data * 1e6
         return CholeskyFactor(self.regulariser + expected * sparse.identity(self.topology.vertex_count, format="csr"))
 
-    def solve(
-        self,
-        jacobians: list[tuple[sparse.csr_matrix, Float[np.ndarray, "n"], Float[np.ndarray, "n"]]],
-        offsets: Vertices,
-        *,
-        before: Vertices,
-        iterations: int,
-    ) -> Vertices:
-        """New offsets: `jacobians` are (J in the head frame, weights, residuals) of one or several frames.
+    def solve(self, systems: list[OffsetSystem], offsets: Vertices, *, before: Vertices, iterations: int) -> Vertices:
+        """New offsets from the data of one or several frames, linearised at `offsets`.
 
         `before` are the offsets of the frame before, to which the temporal term draws.
         """
         gradient = self.regulariser @ offsets - self.prior.temporal * 1e6 * before
-        for jacobian, weight, residual in jacobians:
-            gradient = gradient + (jacobian.T @ (weight * residual).astype(np.float32)).reshape(-1, 3)
+        for system in systems:
+            gradient = gradient + system.gradient()
 
         def hessian_times(x: Vertices) -> Vertices:
             out = self.regulariser @ x
-            flat = x.ravel().astype(np.float32)
-            for jacobian, weight, _ in jacobians:
-                out = out + (jacobian.T @ (weight * (jacobian @ flat)).astype(np.float32)).reshape(-1, 3)
+            for system in systems:
+                out = out + system.pull(x)
             return out
 
         return offsets + conjugate_gradients(hessian_times, -gradient, self._preconditioner.solve, iterations)
 
 
-def head_jacobian(rows: Rows, rotation: np.ndarray, scale: float, vertex_count: int) -> sparse.csr_matrix:
-    """d residual / d offsets, for offsets in the head frame before scale."""
-    return rows.jacobian(scale * rows.gradient @ rotation, vertex_count)
-
-
-def conjugate_gradients(apply, right: Vertices, precondition, iterations: int) -> Vertices:  # noqa: ANN001
+def conjugate_gradients(
+    apply: Callable[[Vertices], Vertices],
+    right: Vertices,
+    precondition: Callable[[Vertices], Vertices],
+    iterations: int,
+) -> Vertices:
     """Preconditioned conjugate gradients from zero, a fixed number of steps or until 1e-4 of the start."""
     x = np.zeros_like(right)
     residual = right.copy()
@@ -98,25 +116,24 @@ def conjugate_gradients(apply, right: Vertices, precondition, iterations: int) -
 
 
 class CholeskyFactor:
-    """Factor of a sparse symmetric positive definite matrix: CHOLMOD by cholespy, or SciPy's LU where that fails."""
+    """Factor of a sparse symmetric positive definite matrix: CHOLMOD by cholespy."""
 
     def __init__(self, matrix: sparse.spmatrix) -> None:
-        coo = sparse.coo_matrix(matrix)
-        try:
-            from cholespy import CholeskySolverD, MatrixType
-        except ImportError:
-            from scipy.sparse.linalg import splu
+        import cholespy
 
-            self._lu = splu(coo.tocsc())
-            self._solver = None
-            return
+        coo = sparse.coo_matrix(matrix)
         rows, columns = coo.row.astype(np.int32), coo.col.astype(np.int32)
-        self._solver = CholeskySolverD(coo.shape[0], rows, columns, coo.data.astype(np.float64), MatrixType.COO)
+        self._size = coo.shape[0]
+        self._solver: Any = cholespy.CholeskySolverD(  # type: ignore[attr-defined]  (a compiled module without stubs)
+            self._size,
+            rows,
+            columns,
+            coo.data.astype(np.float64),
+            cholespy.MatrixType.COO,  # type: ignore[attr-defined]
+        )
 
     def solve(self, right: Vertices) -> Vertices:
         """The solution for every column of `right`."""
-        if self._solver is None:
-            return self._lu.solve(right)
         out = np.zeros_like(right, dtype=np.float64)
         self._solver.solve(np.ascontiguousarray(right, dtype=np.float64), out)
         return out

@@ -4,7 +4,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -42,6 +42,7 @@ class ReconstructSettings:
     frames: tuple[int, int] | None = None  # first and one past the last
 
 
+@runtime_checkable
 class Solver(Protocol):
     """Fits one actor, then frame after frame."""
 
@@ -158,9 +159,9 @@ def _actor(
     with progress("actor", 1) as report:
         observations = [observer.read(frame) for frame in keyframes]
         fit = solver.fit_actor(observations)
-        if not fit.actor.lighting:
-            actor, colors = solve_appearance(problem, fit.observations(observations), actor=fit.actor, fits=fit.fits)
-            fit = fit.with_appearance(actor, colors)
+        actor, colors = solve_appearance(problem, fit.observations(observations), actor=fit.actor, fits=fit.fits)
+        # a solver that finds light and texture itself keeps its own
+        fit = fit.with_appearance(fit.actor if fit.actor.lighting else actor, colors)
         report.advance()
     partial.store("actor", fit.arrays())
     return fit

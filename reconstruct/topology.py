@@ -44,6 +44,16 @@ class Topology:
         degree = self.laplacian.diagonal()
         return sparse.diags(np.divide(1.0, degree, out=np.zeros_like(degree), where=degree > 0)) @ self.laplacian
 
+    def inverse_distance_laplacian(self, vertices: Vertices) -> sparse.csr_matrix:
+        """Each vertex less the mean of its neighbours weighted by 1/distance [N,N], as the published code has it."""
+        a, b = self.edges.T
+        near = 1.0 / np.maximum(np.linalg.norm(vertices[a] - vertices[b], axis=1), 1e-6)
+        weights = sparse.coo_matrix((near, (a, b)), shape=(self.vertex_count,) * 2).tocsr()
+        weights = weights + weights.T
+        total = np.asarray(weights.sum(1)).ravel()
+        mean = sparse.diags(np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)) @ weights
+        return (sparse.diags((total > 0).astype(float)) - mean).tocsr()
+
 
 def topology_of(model: MorphableModel) -> Topology:
     """The topology of a morphable model."""

@@ -25,8 +25,8 @@ class ActorFit:
     actor: Actor
     frames: list[int]
     fits: list[FrameFit]
+    vertex_colors: Vertices
     landmark_bias_px: dict[str, Pixels] = field(default_factory=dict)
-    vertex_colors: Vertices | None = None
 
     def observations(self, keyframes: list[Observation]) -> list[Observation]:
         """Those of the keyframes that were fitted."""
@@ -59,4 +59,4 @@ class ActorFit:
             arrays["identity"], float(arrays["log_scale"]), arrays["offsets"], arrays["texture"], named("lighting/")
         )
         fit = FrameFit(arrays["rotation"], arrays["translation"], arrays["expression"], arrays["first_offsets"])
-        return cls(actor, [int(arrays["frame"])], [fit], named("bias/"), arrays["vertex_colors"])
+        return cls(actor, [int(arrays["frame"])], [fit], arrays["vertex_colors"], named("bias/"))

@@ -21,7 +21,7 @@ def geman_mcclure_weight(x: np.ndarray, c: float) -> np.ndarray:
 class EnergyWeights:
     """Weights of the terms. Lengths are metres unless the name says otherwise.
 
-    depth:        depth * sum rho((z_model - z_seen) / sigma; depth_cut)      (mean instead of sum if `mean_over_pixels`)
+    depth:        depth * sum rho((z_model - z_seen) / sigma; depth_cut); mean, not sum, if `mean_over_pixels`
     landmarks 2D: landmark * sum rho(|pixel distance| / landmark_px; landmark_cut), all views
     landmarks 3D: landmark_3d * sum |V_k - P_k|^2, front camera, without offsets
     colour:       color * mean rho(|I_model - I_seen|; color_cut)

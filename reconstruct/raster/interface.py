@@ -1,12 +1,13 @@
 """What a rasteriser does here: say which triangle every pixel centre sees.
 
 Vertices come in pixels (OpenCV: integers at pixel centres) with their camera depth; lens distortion is applied to the
-vertices by the camera, so every backend sees straight lines. Backends agree on one scene: tests/reconstruct/test_raster.py.
+vertices by the camera, so every backend sees straight lines. Backends agree on one
+scene: tests/reconstruct/test_raster.py.
 """
 
 import importlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -40,6 +41,7 @@ class Fragments:
     depth_m: Float[Tensor, "views height width"]  # along the camera's z; 0 where nothing is seen
 
 
+@runtime_checkable
 class Rasterizer(Protocol):
     """A backend on one device ("cpu", "cuda")."""
 

@@ -3,7 +3,7 @@
 Pass 1 keeps, per pixel, the minimum of (depth bits << 32 | triangle); pass 2 resolves barycentrics.
 """
 
-from typing import Any
+from typing import Any, no_type_check
 
 import torch
 import warp as wp
@@ -11,20 +11,25 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mmface4d.errors import MissingBackendError
+from mmface4d.quiet import native_stderr_hidden
 from reconstruct.raster.interface import NEAR_M, Fragments
 
 EMPTY = (1 << 63) - 1
 
-wp.config.log_level = wp.LOG_ERROR  # no banner, and no warning about a missing CUDA driver
+wp.config.log_level = wp.LOG_ERROR
+with native_stderr_hidden():  # it warns of a missing CUDA driver, which is no news on a CPU machine
+    wp.init()
 
 
 @wp.func
+@no_type_check
 def edge(a: wp.vec3, b: wp.vec3, x: float, y: float) -> float:
     """Twice the signed area of the triangle a, b, (x, y)."""
     return (b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0])
 
 
 @wp.kernel
+@no_type_check
 def splat(
     vertices: wp.array2d(dtype=wp.vec3),
     faces: wp.array(dtype=wp.vec3i),
@@ -65,6 +70,7 @@ def splat(
 
 
 @wp.kernel
+@no_type_check
 def resolve(
     vertices: wp.array2d(dtype=wp.vec3),
     faces: wp.array(dtype=wp.vec3i),
@@ -101,7 +107,6 @@ class WarpRasterizer:
     name = "warp"
 
     def __init__(self, device: str = "cpu") -> None:
-        wp.init()
         if device.startswith("cuda") and not (torch.cuda.is_available() and wp.is_cuda_available()):
             raise MissingBackendError("no CUDA device is there for Warp", hint="run with --device cpu")
         self.device = device
