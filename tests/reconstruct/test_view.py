@@ -83,6 +83,16 @@ def test_some_frames_only(world: World, tmp_path: Path) -> None:
     assert len(frame_times_s(tmp_path / "preview.mp4")[0]) == 3
 
 
+@pytest.mark.parametrize("count", [1, 5])
+def test_any_number_of_cameras(count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    world = make_world(tmp_path, serials=("MASTER", "SIDE", "C3", "C4", "C5")[:count])
+    for shown in (world.sequence, world.take):
+        arguments = ("--calibration", world.calibration, "--frames", "0:2", "--json")
+        assert call("view", shown, "-o", tmp_path / "look", *arguments) == EXIT_OK
+        assert len(json.loads(capsys.readouterr().out)["cameras"]) == count
+        assert len(frame_times_s(tmp_path / "look" / "preview.mp4")[0]) == 2
+
+
 def test_json_has_paths_and_figures(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("view", world.sequence, "-o", tmp_path, "--no-video", "--json") == EXIT_OK
     result = json.loads(capsys.readouterr().out)

@@ -33,12 +33,14 @@ class World:
     timestamps_usec: np.ndarray
 
 
-def make_rig() -> RigCalibration:
-    """Two cameras 40 degrees apart that look at the ball."""
-    turn = rotation_from_rotvec(np.array([0.0, np.radians(40), 0.0]))
-    side = rigid(turn, CENTER_M - turn @ np.array([0.0, 0.0, 0.8]))
-    cameras = {serial: RgbdCamera(serial, COLOR, DEPTH, COLOR_FROM_DEPTH) for serial in SERIALS}
-    return RigCalibration("MASTER", cameras, {"MASTER": np.eye(4), "SIDE": side}, {"loop_mm": 0.25, "<b>": "<i>x</i>"})
+def make_rig(serials: tuple[str, ...] = SERIALS) -> RigCalibration:
+    """Cameras that look at the ball, the second 40 degrees from the first and further ones between them."""
+    cameras = {serial: RgbdCamera(serial, COLOR, DEPTH, COLOR_FROM_DEPTH) for serial in serials}
+    poses = {"MASTER": np.eye(4)}
+    for index, serial in enumerate(serials[1:]):
+        turn = rotation_from_rotvec(np.array([0.0, np.radians(40 - 7 * index), 0.0]))
+        poses[serial] = rigid(turn, CENTER_M - turn @ np.array([0.0, 0.0, 0.8]))
+    return RigCalibration("MASTER", cameras, poses, {"loop_mm": 0.25, "<b>": "<i>x</i>"})
 
 
 def ball_depth_mm(rig: RigCalibration, serial: str) -> np.ndarray:
@@ -64,12 +66,13 @@ def ball_mesh(radius_m: float = RADIUS_M, rings: int = 60) -> tuple[np.ndarray, 
 
 def make_take(folder: Path, rig: RigCalibration, timestamps_usec: np.ndarray, *, sound: bool = True) -> Take:
     """A take of the ball; SIDE misses frame 1. The sound is one click, at the time of frame 3."""
-    cameras = [TakeCamera(s, "master" if s == "MASTER" else "subordinate", rig.cameras[s]) for s in SERIALS]
+    cameras = [TakeCamera(s, "master" if s == "MASTER" else "subordinate", rig.cameras[s]) for s in rig.cameras]
     _, jpeg = cv2.imencode(".jpg", np.full((COLOR.height, COLOR.width, 3), (60, 120, 200), np.uint8))
-    device_usec = {serial: timestamps_usec.copy() for serial in SERIALS}
-    device_usec["SIDE"][1] = -1
+    device_usec = {serial: timestamps_usec.copy() for serial in rig.cameras}
+    if "SIDE" in device_usec:
+        device_usec["SIDE"][1] = -1
     with TakeWriter(folder, cameras, fps=30.0) as writer:
-        for serial in SERIALS:
+        for serial in rig.cameras:
             depth_mm = ball_depth_mm(rig, serial)
             for usec in device_usec[serial][device_usec[serial] >= 0].tolist():
                 writer.write(
@@ -87,10 +90,12 @@ def make_take(folder: Path, rig: RigCalibration, timestamps_usec: np.ndarray, *,
         return writer.finish(FrameTable(timestamps_usec, device_usec, device_usec), audio=audio)
 
 
-def make_world(folder: Path, *, sound: bool = True, take_name: str = "take") -> World:
+def make_world(
+    folder: Path, *, sound: bool = True, take_name: str = "take", serials: tuple[str, ...] = SERIALS
+) -> World:
     """A take of eight frames with two lost instants, its calibration, and the sequence of the true surface."""
     timestamps_usec = START_USEC + STEP_USEC * np.array([0, 1, 2, 3, 6, 7, 8, 9])
-    rig = make_rig()
+    rig = make_rig(serials)
     rig.save(folder / "calibration.json")
     make_take(folder / take_name, rig, timestamps_usec, sound=sound)
     vertices, faces = ball_mesh()
