@@ -63,7 +63,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     from scipy.io import loadmat
 
     if not path.is_file():
-        raise ModelError(f"{path} does not exist", hint="give the file BFM_model_front.mat")
+        raise ModelError(f"{path} does not exist or is a folder", hint="give the file BFM_model_front.mat")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ModelError(f"{path} is larger than {MAX_FILE_BYTES >> 30} GiB", hint="BFM_model_front.mat has 0.1 GiB")
     try:

@@ -54,7 +54,7 @@ def read_pickle(path: Path, *, after: int = 0) -> Any:
     Raises ModelError, with the refused name, where the file asks for anything but arrays.
     """
     if not path.is_file():
-        raise ModelError(f"{path} does not exist", hint="check the path")
+        raise ModelError(f"{path} does not exist or is a folder", hint="give the file itself")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ModelError(f"{path} is larger than {MAX_FILE_BYTES >> 30} GiB", hint="this is not a face model")
     try:
