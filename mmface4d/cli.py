@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mmface4d import __version__
-from mmface4d.errors import EXIT_BUG, EXIT_INTERRUPTED, Mmface4dError
+from mmface4d.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PRECONDITION, Mmface4dError
 
 # command -> (module:attribute, one-line help); the help stands here so that `--help` imports nothing
 COMMANDS = {
@@ -19,6 +19,8 @@ COMMANDS = {
     "view": ("reconstruct.view.commands:view", "Write a preview video and a report of a take or a sequence."),
     "model": ("reconstruct.models.commands:model", "List, add and show morphable models."),
 }
+# a folder that may not be written, a file where a folder should be: the user's to mend, whichever command met it
+UNUSABLE_PATH = (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
 
 
 class LazyGroup(click.Group):
@@ -52,31 +54,31 @@ def main(arguments: list[str] | None = None) -> Any:
     """Runs the command line and exits with the documented code: see docs/command-line.md."""
     try:
         code = mmface4d.main(args=arguments, standalone_mode=False, prog_name="mmface4d")
-    except click.exceptions.Abort:
+    except (KeyboardInterrupt, click.exceptions.Abort):
         _say("interrupted; nothing half-written was left behind. Run the same command again to go on.")
         code = EXIT_INTERRUPTED
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except KeyboardInterrupt:
-        _say("interrupted; nothing half-written was left behind. Run the same command again to go on.")
-        code = EXIT_INTERRUPTED
     except Mmface4dError as error:
-        _say(f"error: {error.message}")
-        if error.hint:
-            _say(f"  do: {error.hint}")
+        _say(f"error: {error.message}", hint=error.hint)
         code = error.exit_code
+    except UNUSABLE_PATH as error:
+        _say(f"error: {error.filename}: {error.strerror}", hint="check the path and its permissions")
+        code = EXIT_PRECONDITION
     except Exception as error:
         if os.environ.get("MMFACE4D_TRACEBACK"):
             raise
-        _say(f"bug: {type(error).__name__}: {error}")
-        _say("  do: please report this; set MMFACE4D_TRACEBACK=1 and run again for the details")
+        hint = "please report this; set MMFACE4D_TRACEBACK=1 and run again for the details"
+        _say(f"bug: {type(error).__name__}: {error}", hint=hint)
         code = EXIT_BUG
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _say(text: str) -> None:
+def _say(text: str, *, hint: str | None = None) -> None:
     click.echo(text, err=True)
+    if hint:
+        click.echo(f"  do: {hint}", err=True)
 
 
 if __name__ == "__main__":

@@ -68,5 +68,5 @@ def read_json(path: Path, *, max_bytes: int = 64 << 20) -> Any:
         raise InputError(f"{path} is larger than {max_bytes >> 20} MiB", hint="this is not a file of ours")
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON: {error}", hint="the file is damaged; make it again") from error

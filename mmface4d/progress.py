@@ -41,7 +41,12 @@ class _RichProgress(Progress):
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         self.bar = Bar(*columns, console=Console(stderr=True))
         self._task = self.bar.add_task(label, total=total)
 
@@ -50,7 +55,8 @@ class _RichProgress(Progress):
         self.bar.advance(self._task, count)
 
     def note(self, text: str) -> None:
-        self.bar.console.print(f"{self.label}: {text}")
+        # a file name in [brackets] is no markup
+        self.bar.console.print(f"{self.label}: {text}", markup=False, highlight=False)
 
 
 @contextmanager

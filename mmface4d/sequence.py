@@ -3,6 +3,7 @@
 Its members are streamed from and to disk frame by frame, so memory does not grow with the sequence's length.
 """
 
+import math
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -95,14 +96,31 @@ def load_sequence(path: Path) -> MeshSequence:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files if name != "vertices"}
         arrays["vertices"] = _map_member(path, "vertices")
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+        _check(arrays)
+    except Exception as error:  # numpy and zipfile raise a dozen kinds on damaged and hostile files
         raise InputError(
             f"{path} is no mesh sequence: {error}", hint="the file is damaged or of another kind"
         ) from error
-    missing = [name for name in ("faces", "timestamps_usec") if name not in arrays]
-    if missing or arrays["vertices"].ndim != 3 or len(arrays["timestamps_usec"]) != len(arrays["vertices"]):
-        raise InputError(f"{path} is no mesh sequence: {missing or 'shapes'} wrong", hint="make it with reconstruct")
     return MeshSequence(path, arrays)
+
+
+def _check(arrays: dict[str, np.ndarray]) -> None:
+    """Raises ValueError where arrays are missing or do not fit each other."""
+    missing = [name for name in ("faces", "timestamps_usec") if name not in arrays]
+    if missing:
+        raise ValueError(f"it has no {' and no '.join(missing)}")
+    if np.any(arrays.get("format", FORMAT) != FORMAT):
+        raise ValueError(f"it has format {arrays['format']}, this program reads {FORMAT}")
+    vertices, faces = arrays["vertices"], arrays["faces"]
+    if vertices.ndim != 3 or vertices.shape[2] != 3 or vertices.dtype.kind != "f":
+        raise ValueError(f"its vertices are {vertices.dtype} {vertices.shape}")
+    if faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype.kind not in "iu":
+        raise ValueError(f"its faces are {faces.dtype} {faces.shape}")
+    if faces.size and (faces.min() < 0 or faces.max() >= vertices.shape[1]):
+        raise ValueError("its faces name vertices that it does not have")
+    for name in PER_FRAME.keys() & arrays.keys():
+        if arrays[name].shape[:1] != vertices.shape[:1]:
+            raise ValueError(f"it has {len(vertices)} frames, but its {name} has the shape {arrays[name].shape}")
 
 
 def _map_member(path: Path, name: str) -> np.ndarray:
@@ -115,12 +133,15 @@ def _map_member(path: Path, name: str) -> np.ndarray:
         with path.open("rb") as raw:
             raw.seek(info.header_offset + 26)
             name_length, extra_length = np.frombuffer(raw.read(4), "<u2")
-            raw.seek(info.header_offset + 30 + int(name_length) + int(extra_length))
+            data_start = info.header_offset + 30 + int(name_length) + int(extra_length)
+            raw.seek(data_start)
             version = np.lib.format.read_magic(raw)
             reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, fortran, dtype = reader(raw)
             if dtype.hasobject or fortran:
                 raise ValueError(f"{name} is not a plain array")
+            if raw.tell() - data_start + dtype.itemsize * math.prod(shape) != info.file_size:
+                raise ValueError(f"{name} has another size than its header says")
             return np.memmap(path, dtype=dtype, mode="r", offset=raw.tell(), shape=shape)
 
 
@@ -144,6 +165,8 @@ def write_sequence(
                     shape = (frame_count, *vertices.shape)
                     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
                     np.lib.format.write_array_header_1_0(member, header)
+                elif vertices.shape != shape[1:]:
+                    raise ValueError(f"frame {frame} has vertices {vertices.shape}, the first frame had {shape[1:]}")
                 member.write(vertices.tobytes())
                 for name, column in small.items():
                     column.append(values[name])

@@ -86,6 +86,7 @@ def damaged(path: list[Any], value: Any) -> dict[str, Any]:
         (b"", "cannot be read"),
         (b"\xff\xfe\x00garbage", "cannot be read"),
         (b"[1, 2]", "cannot be read"),
+        (b"[" * 100_000, "cannot be read"),
         (b"{" * 2_000_000, "2000000 bytes"),
         ({"CalibrationInformation": {}}, "cannot be read"),
         (damaged(["Cameras"], []), "no Depth camera"),
