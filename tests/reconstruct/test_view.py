@@ -2,6 +2,7 @@
 
 import json
 import re
+from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -39,12 +40,18 @@ def call(*arguments: object) -> int:
     return int(end.value.code or 0)
 
 
+def seconds(ticks: int | None, time_base: Fraction | None) -> float:
+    assert ticks is not None
+    assert time_base is not None
+    return float(ticks * time_base)
+
+
 def frame_times_s(path: Path) -> tuple[list[float], float]:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         assert stream.codec_context.pix_fmt == "yuv420p"
-        times = [float(frame.pts * stream.time_base) for frame in container.decode(stream)]
-        return times, float(stream.duration * stream.time_base)
+        times = [seconds(frame.pts, stream.time_base) for frame in container.decode(stream)]
+        return times, seconds(stream.duration, stream.time_base)
 
 
 def test_frames_are_shown_at_their_own_times(looked_at: Path, world: World) -> None:
@@ -57,9 +64,9 @@ def test_frames_are_shown_at_their_own_times(looked_at: Path, world: World) -> N
 def test_the_sound_is_in_sync_with_the_pictures(looked_at: Path, world: World) -> None:
     with av.open(str(looked_at / "preview.mp4")) as container:
         stream = container.streams.audio[0]
-        blocks = [(frame.pts * stream.time_base, frame.to_ndarray()[0]) for frame in container.decode(stream)]
-        duration_s = float(stream.duration * stream.time_base)
-    loud = [float(start) + np.argmax(np.abs(block)) / 48000 for start, block in blocks if np.abs(block).max() > 0.4]
+        blocks = [(seconds(frame.pts, stream.time_base), frame.to_ndarray()[0]) for frame in container.decode(stream)]
+        duration_s = seconds(stream.duration, stream.time_base)
+    loud = [start + np.argmax(np.abs(block)) / 48000 for start, block in blocks if np.abs(block).max() > 0.4]
     click_s = (world.timestamps_usec[3] - world.timestamps_usec[0]) / 1e6
     assert loud[0] == pytest.approx(click_s, abs=0.005)
     assert duration_s == pytest.approx(10 / 30, abs=0.03)
@@ -166,7 +173,7 @@ def test_frames_without_a_mesh_are_shown(world: World, tmp_path: Path) -> None:
         return {
             "vertices": vertices,
             "timestamps_usec": whole.timestamps_usec[index],
-            "status": np.uint8(4 if index == 0 else 0),
+            "status": np.array(4 if index == 0 else 0, np.uint8),
         }
 
     write_sequence(tmp_path / "s.npz", of_sequence={"faces": whole.faces}, frame_count=8, read_frame=frame)

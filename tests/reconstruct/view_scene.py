@@ -101,11 +101,11 @@ def make_world(
     vertices, faces = ball_mesh()
 
     def frame(index: int) -> dict[str, np.ndarray]:
-        status = np.uint8(1 if index == 1 else 0)
-        residual = np.float32(np.nan if index == 5 else 0.3)
+        status = np.array(1 if index == 1 else 0, np.uint8)
+        residual = np.array(np.nan if index == 5 else 0.3, np.float32)
         return {
-            "vertices": vertices, "timestamps_usec": timestamps_usec[index], "status": status,
-            "depth_residual_mm": residual, "coverage": np.float32(0.9),
+            "vertices": vertices, "timestamps_usec": np.array(timestamps_usec[index]), "status": status,
+            "depth_residual_mm": residual, "coverage": np.array(0.9, np.float32),
         }  # fmt: skip
 
     text = (folder / "calibration.json").read_text()
