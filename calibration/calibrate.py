@@ -36,13 +36,13 @@ def calibrate_takes(takes: Sequence[Take], settings: CalibrationSettings = Calib
 
 def calibrate_views(take: Take, frames: Sequence[FrameRef], views: Views) -> RigCalibration:
     """The same from gathered views of the cameras that `take` describes."""
-    fits, rejected = _fit(views, master=take.master)
+    fits, rejected = fit_pairs(views, master=take.master)
     poses, covariances = optimise(list(take.cameras), [fit.edge for fit in fits], master=take.master)
     report = make_report(frames, views, fits, poses=poses, covariances=covariances, rejected=rejected)
     return RigCalibration(master=take.master, cameras=dict(take.rgbd), world_from_camera=poses, report=report)
 
 
-def _fit(views: Views, *, master: str) -> tuple[list[PairFit], list[int]]:
+def fit_pairs(views: Views, *, master: str) -> tuple[list[PairFit], list[int]]:
     """Fits of all overlapping pairs, and the frames that were left out because they disagree with the others."""
     landmark_edges = fit_landmarks(views)
     fits = fit_surfaces(views, landmark_edges, master=master)

@@ -47,10 +47,11 @@ def calibrate(takes: tuple[Path, ...], output: Path, frames: int, landmarker: Pa
 
     opened = [open_take(path) for path in takes]
     calibration = calibrate_takes(opened, CalibrationSettings(frames=frames, task_file=landmarker))
-    names = {take.name: take for take in opened}
-    used = [FrameRef(names[ref["take"]], ref["frame"]) for ref in calibration.report["frames"] if ref["used"]]
+    first = opened[0]
+    drawn = [ref["frame"] for ref in calibration.report["frames"] if ref["used"] and ref["take"] == first.name]
+    refs = [FrameRef(first, frame) for frame in drawn if frame < len(first)] or [FrameRef(first, len(first) // 2)]
     picture = output.with_name(f"{output.stem}-overlay.png")
-    _write_picture(picture, draw_overlay(calibration, used))
+    _write_picture(picture, draw_overlay(calibration, refs))
     calibration.report["overlay"] = picture.name
     calibration.save(output)
     if as_json:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from mmface4d.arrays import ColorImage, DepthImage, Points
 from mmface4d.cameras import RgbdCamera
@@ -30,7 +30,7 @@ class Crop:
         size = round(self.size * factor)
         return Crop(self.left - (size - self.size) // 2, self.top - (size - self.size) // 2, size)
 
-    def cut(self, color: ColorImage) -> ColorImage:
+    def cut(self, color: ColorImage) -> UInt8[np.ndarray, "size size 3"]:
         """The square's pixels; black where the image has none."""
         height, width = color.shape[:2]
         out = np.zeros((self.size, self.size, 3), dtype=np.uint8)

@@ -179,7 +179,7 @@ class _Cache:
         if self.path is None or not self.path.is_file():
             return
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            with self.path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 done, pixels = file["done"], file["pixels"]
         except (ValueError, OSError, KeyError, zipfile.BadZipFile):
             return  # a damaged cache is made again
@@ -229,7 +229,8 @@ def _open_bundled(resources: ExitStack) -> Any:
     mesh = resources.enter_context(FaceMesh(static_image_mode=True, refine_landmarks=True, max_num_faces=1))
 
     def find(image: ColorImage) -> Float[np.ndarray, "478 2"] | None:
-        faces = mesh.process(image).multi_face_landmarks
+        result: Any = mesh.process(image)  # a named tuple made at run time
+        faces = result.multi_face_landmarks
         return np.array([(point.x, point.y) for point in faces[0].landmark]) if faces else None
 
     return find

@@ -29,10 +29,10 @@ def lift_landmarks(
     points, at = _points_around(camera, depth_mm, pixels[seen])
     if not len(seen) or len(points) < MIN_NEIGHBOURS:
         return lifted
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     reach_px = REACH_DEPTH_PIXELS * camera.color.fx / camera.depth.fx
-    distance, index = cKDTree(at).query(pixels[seen], k=NEIGHBOURS, distance_upper_bound=reach_px)
+    distance, index = map(np.asarray, KDTree(at).query(pixels[seen], k=NEIGHBOURS, distance_upper_bound=reach_px))
     rays = camera.color.undistort(pixels[seen])
     for row, ray in enumerate(rays):
         near = points[index[row][np.isfinite(distance[row])]]

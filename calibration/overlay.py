@@ -30,7 +30,7 @@ TINTS = (
 WHITE, BLACK = (255, 255, 255), (20, 20, 20)
 LEGEND = (
     "dots: the other cameras' depth of the head, in the tint of their names; they must end where the head ends",
-    "rings: the other cameras' landmarks; they must lie about this camera's own, in white",
+    "rings: the other cameras' landmarks; they must lie within some millimetres of this camera's own, in white",
 )
 
 Tint = tuple[int, int, int]

@@ -17,7 +17,7 @@ from mmface4d.transforms import invert, rotation_angle_deg, transform
 
 HELD_OUT = np.arange(len(INNER_FACE)) % 3 == 1  # landmarks that no fit uses, for the report
 MIN_AGREEING = 8  # landmarks
-MIN_OVERLAP, MIN_INLIERS = 0.05, 300
+MIN_OVERLAP, MIN_INLIERS = 0.05, 150
 MAX_MOVE_DEG, MAX_MOVE_M = 20.0, 0.030  # how far surfaces may move a pair from where landmarks put it
 MAX_SETTLE_DEG, MAX_SETTLE_M = 4.0, 0.010  # and a pair from where the other pairs put it
 STABLE_OVERLAP = 0.3  # pairs that overlap less are too loose to judge single frames by
@@ -58,7 +58,8 @@ def fit_landmarks(views: Views) -> list[Edge]:
         both = _both(views, source, target)
         if not both:
             continue
-        moving, fixed = (np.concatenate([views[s][i].landmarks[~HELD_OUT] for i in both]) for s in (source, target))
+        moving = np.concatenate([view.landmarks[~HELD_OUT] for _, view, _ in both])
+        fixed = np.concatenate([view.landmarks[~HELD_OUT] for _, _, view in both])
         try:
             pose, agree = robust_rigid(moving, fixed, RansacSettings(min_inliers=MIN_AGREEING))
         except CalibrationError:
@@ -110,14 +111,13 @@ def _carrying_fits(views: Views, landmark_edges: Sequence[Edge], *, master: str)
 def _fit_pair(views: Views, guess: Edge, *, levels: Sequence[Level]) -> PairFit | None:
     """The alignment of one pair; None where it does not overlap enough."""
     both = _both(views, guess.source, guess.target)
-    moving, fixed = ([views[s][i].surface for i in both] for s in (guess.source, guess.target))
+    moving, fixed = [view.surface for _, view, _ in both], [view.surface for _, _, view in both]
     alignment = align(moving, fixed, guess.target_from_source, levels=levels)
     if alignment.overlap < MIN_OVERLAP or alignment.inliers < MIN_INLIERS:
         return None
     pose = alignment.target_from_source
     per_frame = {
-        i: align([a], [b], pose, levels=ONE_FRAME).target_from_source
-        for i, a, b in zip(both, moving, fixed, strict=True)
+        frame: align([a.surface], [b.surface], pose, levels=ONE_FRAME).target_from_source for frame, a, b in both
     }
     center = np.mean([surface.points.mean(axis=0) for surface in fixed if len(surface)], axis=0)
     return PairFit(guess.source, guess.target, alignment, per_frame, center)
@@ -135,10 +135,10 @@ def odd_frames(fits: Sequence[PairFit]) -> list[int]:
     return sorted(odd)
 
 
-def _both(views: Views, source: str, target: str) -> list[int]:
-    """Frames that both cameras see."""
-    pairs = zip(views[source], views[target], strict=True)
-    return [i for i, (a, b) in enumerate(pairs) if a is not None and b is not None]
+def _both(views: Views, source: str, target: str) -> list[tuple[int, View, View]]:
+    """Frames that both cameras see, and the two views."""
+    pairs = enumerate(zip(views[source], views[target], strict=True))
+    return [(i, a, b) for i, (a, b) in pairs if a is not None and b is not None]
 
 
 def _is_near(fit: PairFit, guess: Transform, *, deg: float, metres: float) -> bool:
