@@ -125,18 +125,19 @@ def run_demo(output: Path, *, seconds: float, seed: int) -> dict[str, Any]:
     with timer.step("reconstruct"):
         _reconstruct(folder, take, calibration, model)
     with timer.step("evaluate"):
-        score, poses = _evaluate(folder, calibration)
+        score, pose_errors = _evaluate(folder, calibration)
+        poses = {serial: asdict(error) for serial, error in pose_errors.items()}
     with timer.step("report"):
-        report = _report(folder)
+        report = _report(folder, notes=_figures(score.to_json(), poses))
     result = {
         "state": "finished",
         "report": str(report),
         "take": str(folder.take),
         "sequence": str(folder.sequence),
         **score.to_json(),
-        "poses": {serial: asdict(error) for serial, error in poses.items()},
+        "poses": poses,
         "limits": LIMITS,
-        "failures": failures(score, poses),
+        "failures": failures(score, pose_errors),
         "seconds": timer.seconds,
     }
     write_json(folder.state, result)
@@ -162,16 +163,27 @@ def failures(score: "SequenceScore", poses: "dict[str, PoseError]") -> list[str]
 
 def result_text(result: dict[str, Any]) -> str:
     """The figures for people."""
-    surface, tracking = result["surface_mm"], result["tracking_mm"]
-    lines = [
-        f"report    {result['report']}",
-        f"surface   mean {surface['mean']:.2f} mm, 95 % below {surface['p95']:.2f} mm   ({result['frames']} frames)",
-        f"tracking  mean {tracking['mean']:.2f} mm, 95 % below {tracking['p95']:.2f} mm",
-    ]
-    for serial, error in result["poses"].items():
-        lines.append(f"camera    {serial}: {error['rotation_deg']:.2f} degrees, {error['face_mm']:.2f} mm at the face")
     spent = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result["seconds"].items())
-    return "\n".join([*lines, f"time      {sum(result['seconds'].values()):.0f} s: {spent}"])
+    return "\n".join(
+        [
+            f"report    {result['report']}",
+            *_figures(result, result["poses"]),
+            f"time      {sum(result['seconds'].values()):.0f} s: {spent}",
+        ]
+    )
+
+
+def _figures(score: dict[str, Any], poses: dict[str, dict[str, float]]) -> list[str]:
+    """Errors against the truth, a line each."""
+    surface, tracking = score["surface_mm"], score["tracking_mm"]
+    return [
+        f"surface   mean {surface['mean']:.2f} mm, 95 % below {surface['p95']:.2f} mm   ({score['frames']} frames)",
+        f"tracking  mean {tracking['mean']:.2f} mm, 95 % below {tracking['p95']:.2f} mm",
+        *(
+            f"camera    {serial}: {error['rotation_deg']:.2f} degrees, {error['face_mm']:.2f} mm at the face"
+            for serial, error in poses.items()
+        ),
+    ]
 
 
 def _claim(folder: Folder) -> None:
@@ -274,9 +286,10 @@ def _evaluate(folder: Folder, calibration: "RigCalibration") -> "tuple[SequenceS
     return score, score_poses(calibration, load_calibration(folder.true_calibration), point_in_world=on_face)
 
 
-def _report(folder: Folder) -> Path:
+def _report(folder: Folder, *, notes: list[str]) -> Path:
     from reconstruct.view.scene import open_scene
     from reconstruct.view.view import look_at
 
     with open_scene(folder.sequence, take=folder.take, calibration=folder.calibration, frames=None) as scene:
+        scene.notes.extend(f"Measured against the known truth: {note}." for note in notes)
         return Path(look_at(scene, folder.report)["report"])

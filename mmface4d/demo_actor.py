@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 IDENTITY_LIMIT = 2.0  # standard deviations
 BUMPS, BUMP_RADIUS_M, BUMP_RMS_M = 60, (0.008, 0.020), 0.001
 SKIN_TINT = (0.80, 0.74, 0.70)  # against the model's mean skin
-MOLES, MOLE_RADIUS_M = 14, (0.0012, 0.0022)
+MOLES, MOLE_RADIUS_M = 9, (0.0012, 0.0022)
 SWAY_DEG, SWAY_M = (4.0, 8.0, 3.0), 0.006  # nod, turn and tilt; shift along each axis
 SWAY_HZ = (0.25, 0.7)
 BLINKS_S = (0.62, 1.71, 3.4, 5.2, 7.3)
@@ -63,6 +63,7 @@ def perform(
         colors=actor.colors,
         world_from_head=poses,
         eyes=np.asarray(model.regions["eyes"]),
+        mouth_inside=np.asarray(model.regions["mouth_interior"]),
     )
 
 

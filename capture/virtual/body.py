@@ -13,10 +13,10 @@ from mmface4d.arrays import Faces, Vertices
 
 Loop = Int[np.ndarray, "n_loop"]
 SKULL_RINGS = 18
-SKULL_RADII_M = (0.080, 0.110, 0.105)
-SKULL_BELOW_TOP_M, SKULL_BEHIND_M = 0.075, 0.02  # its middle, from the border's top and centre
-SKULL_BLEND = 0.6  # radians over which the border's shape is left
-HAIR_BELOW_TOP_M = 0.09
+SKULL_RADII_M = (0.086, 0.120, 0.112)
+SKULL_BELOW_TOP_M, SKULL_BEHIND_M = 0.082, 0.012  # its middle, from the border's top and centre
+SKULL_BLEND = 0.5  # radians over which the border's shape is left
+HAIR_BELOW_TOP_M = 0.145
 EYE_RADIUS_M, EYE_FRONT_M = 0.012, 0.006
 IRIS_RADIUS_M, PUPIL_RADIUS_M = 0.0059, 0.0022
 EYE_WHITE, IRIS, PUPIL = (0.86, 0.84, 0.82), (0.30, 0.22, 0.15), (0.03, 0.03, 0.03)
@@ -27,8 +27,8 @@ MOUTH_INSIDE = (0.30, 0.10, 0.10)
 # a curved wall, so that every camera sees one
 WALL_RADII_M, WALL_HALF_TURN_DEG = (1.7, 0.9), 130.0
 WALL_HEIGHT_M, WALL_STEP_M = 3.6, 0.02
-NECK_TOP, NECK_FOOT = (0.0, -0.05, -0.075), (0.0, -0.24, -0.10)
-NECK_RADIUS_M = 0.055
+NECK_TOP, NECK_FOOT = (0.0, -0.04, -0.06), (0.0, -0.24, -0.095)
+NECK_RADIUS_M = 0.048
 TORSO_CENTRE, TORSO_RADII = (0.0, -0.46, -0.11), (0.235, 0.25, 0.12)
 
 

@@ -38,7 +38,7 @@ CROP_MARGIN_PX = 6
 class VirtualHead:
     """A moving face as plain numbers: vertices in the world, one sRGB colour (0..1) each, and its rigid motion.
 
-    `eyes` marks vertices of eyeballs and lids, which depth sees badly.
+    `eyes` (eyeballs and lids) and `mouth_inside` mark vertices that depth sees badly.
     """
 
     vertices: Float[np.ndarray, "n_frames n_verts 3"]
@@ -46,6 +46,7 @@ class VirtualHead:
     colors: Float[np.ndarray, "n_verts 3"]
     world_from_head: Float[np.ndarray, "n_frames 4 4"]
     eyes: Bool[np.ndarray, "n_verts"]
+    mouth_inside: Bool[np.ndarray, "n_verts"]
 
     def __len__(self) -> int:
         return len(self.vertices)
@@ -57,7 +58,7 @@ class VirtualHead:
     def mesh(self, frame: int) -> Mesh:
         """The whole head of a frame in the world; the face's vertices come first."""
         pose = self.world_from_head[frame]
-        face = Mesh(self.vertices[frame], self.faces, self.colors, self.eyes)
+        face = Mesh(self.vertices[frame], self.faces, self.colors, self.eyes | self.mouth_inside)
         rest = self._anatomy.close(transform(invert(pose), self.vertices[frame]))
         return join(face, *(part.moved(pose) for part in rest))
 

@@ -48,7 +48,8 @@ def head(rig):
     poses = np.stack([rig.world_from_actor] * FRAMES)
     poses[1, :3, 3] += [0.004, 0.0, 0.002]
     moved = np.stack([transform(pose, vertices) for pose in poses])
-    return VirtualHead(moved, faces, colors, poses, np.zeros(len(vertices), bool))
+    nothing = np.zeros(len(vertices), bool)
+    return VirtualHead(moved, faces, colors, poses, eyes=nothing, mouth_inside=nothing)
 
 
 @pytest.fixture(scope="module")
