@@ -1,0 +1,54 @@
+"""The sound of a take: taken over as it is, and placed on the master's clock as well as is known."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from capture.clocks import HostTimes, lower_envelope
+from mmface4d.errors import RecordingError
+from mmface4d.files import read_json
+from mmface4d.take import TakeWriter
+from mmface4d.take_record import AudioRecord
+
+
+class _Sidecar(BaseModel):
+    """`audio.json` beside the sound: when its first sample was taken, on the clock of host_clock.csv."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    first_sample_host_nsec: int
+
+
+def attach_audio(
+    writer: TakeWriter,
+    source: Path,
+    *,
+    first_frame_usec: int,
+    start_s: float | None = None,
+    host: HostTimes | None = None,
+) -> AudioRecord:
+    """Takes over a sound file. Its start on the master's clock is, in this order: `start_s` after the first frame as
+    given, from `audio.json` and the master's host times, or assumed to be the first frame.
+
+    Host times are of arrival, so a start by the host clock is late by the camera's delivery delay (tens of ms).
+    """
+    record = writer.set_audio(source)
+    sidecar = source.with_suffix(".json")
+    if start_s is not None:
+        start_usec, how = first_frame_usec + round(start_s * 1e6), "given"
+    elif sidecar.is_file() and host is not None:
+        start_usec, how = _by_host_clock(sidecar, host), "host clock"
+    else:
+        start_usec, how = first_frame_usec, "assumed"
+    return record.model_copy(update={"start_usec": start_usec, "start_source": how})
+
+
+def _by_host_clock(sidecar: Path, host: HostTimes) -> int:
+    try:
+        start = _Sidecar.model_validate(read_json(sidecar)).first_sample_host_nsec / 1000
+    except ValidationError as error:
+        raise RecordingError(
+            f"{sidecar} does not say when the sound starts", hint='it holds {"first_sample_host_nsec": 123}'
+        ) from error
+    line = lower_envelope(host)
+    return round((start - line.offset_usec + line.rate * line.reference_usec) / (1.0 + line.rate))

@@ -1,0 +1,130 @@
+"""`mmface4d take import|show|check|recover`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from mmface4d.errors import UsageError, VerificationError
+
+PATH = click.Path(path_type=Path)
+IMPORT_EPILOG = """\b
+Examples:
+  mmface4d take import recordings/001 -o takes/001
+  mmface4d take import cam0.mkv cam1.mkv cam2.mkv --audio voice.wav --audio-start-s -0.35 -o takes/001
+"""
+SHOW_EPILOG = """\b
+Examples:
+  mmface4d take show takes/001
+  mmface4d take show takes/001 --json
+"""
+CHECK_EPILOG = """\b
+Examples:
+  mmface4d take check takes/001
+  mmface4d take check takes/* --json
+"""
+RECOVER_EPILOG = """\b
+Examples:
+  mmface4d take recover takes/001
+  mmface4d take recover takes/001 --json
+"""
+
+
+@click.group()
+def take() -> None:
+    """Import, show, check and recover takes."""
+
+
+@take.command("import", epilog=IMPORT_EPILOG)
+@click.argument("sources", nargs=-1, required=True, type=PATH)
+@click.option("-o", "--output", required=True, type=PATH, help="The take's folder; it must not exist.")
+@click.option(
+    "--layout", type=click.Choice(["mkv", "images"]), default="mkv", show_default=True,
+    help="Azure Kinect recordings, or a folder of pictures with cameras.json.",
+)  # fmt: skip
+@click.option("--audio", type=PATH, help="Sound; without it audio.wav beside the recordings is taken.")
+@click.option("--audio-start-s", type=float, help="First sample, seconds after the master's first frame.")
+@click.option("--cameras", type=int, help="Refuse to import another number of cameras.")
+@click.option("--allow-truncated", is_flag=True, help="Import what can be read of recordings that end too early.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def import_command(
+    sources: tuple[Path, ...],
+    output: Path,
+    layout: str,
+    audio: Path | None,
+    audio_start_s: float | None,
+    cameras: int | None,
+    allow_truncated: bool,
+    as_json: bool,
+) -> None:
+    """Make a take from SOURCES: MKV files or folders that hold them, or one folder of pictures.
+
+    Colour is kept byte by byte, depth without loss; infrared is left out. Captures are paired by device time.
+    """
+    if layout == "images":
+        from capture.import_images import import_images
+
+        if len(sources) != 1:
+            raise UsageError("--layout images takes one folder", hint="give the folder that holds cameras.json")
+        if allow_truncated or cameras is not None or audio_start_s is not None:
+            raise UsageError(
+                "--cameras, --audio-start-s and --allow-truncated are for MKV files", hint="leave them out"
+            )
+        imported = import_images(sources[0], output, audio=audio)
+    else:
+        from capture.import_mkv import import_recordings
+
+        imported = import_recordings(
+            list(sources), output, audio=audio, audio_start_s=audio_start_s, expected_cameras=cameras,
+            allow_truncated=allow_truncated,
+        )  # fmt: skip
+    with imported:
+        _show(imported.path, as_json)
+
+
+@take.command(epilog=SHOW_EPILOG)
+@click.argument("path", metavar="TAKE", type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def show(path: Path, as_json: bool) -> None:
+    """Print a take's cameras, frames, gaps, sync error and sound."""
+    _show(path, as_json)
+
+
+def _show(path: Path, as_json: bool) -> None:
+    from capture.show import summarize_take, summary_text
+    from mmface4d.take import open_take
+
+    with open_take(path) as opened:
+        summary = summarize_take(opened)
+    click.echo(json.dumps(summary, indent=1) if as_json else summary_text(summary))
+
+
+@take.command(epilog=CHECK_EPILOG)
+@click.argument("paths", metavar="TAKE...", nargs=-1, required=True, type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def check(paths: tuple[Path, ...], as_json: bool) -> None:
+    """Give a verdict on takes, with reasons; exit code 5 when one is bad."""
+    from capture.check import check_take, report_json, report_text
+
+    reports = [check_take(path) for path in paths]
+    click.echo(
+        json.dumps([report_json(report) for report in reports], indent=1)
+        if as_json
+        else "\n".join(report_text(report) for report in reports)
+    )
+    bad = [str(path) for path, report in zip(paths, reports, strict=True) if not report.good]
+    if bad:
+        raise VerificationError(
+            f"{len(bad)} of {len(paths)} takes are bad: {', '.join(bad)}", hint="see the reasons above"
+        )
+
+
+@take.command(epilog=RECOVER_EPILOG)
+@click.argument("path", metavar="TAKE", type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def recover(path: Path, as_json: bool) -> None:
+    """Save what was recorded of an unfinished or damaged take, up to its last whole chunk."""
+    from capture.recover import recover_take, report_json, report_text
+
+    report = recover_take(path)
+    click.echo(json.dumps(report_json(report), indent=1) if as_json else report_text(report))

@@ -1,0 +1,243 @@
+"""Which captures of several cameras belong together: by device time minus configured delays, never by index.
+
+Wired cameras expose at the same instant, so a subordinate's clock is fitted to the master's on the captures themselves;
+host arrival times only tell which captures are near each other when the clocks share no origin.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Int
+
+from capture.clocks import ClockLine, HostTimes, lower_envelope, robust_line
+from mmface4d.errors import RecordingError
+from mmface4d.take import MISSING, FrameTable, TakeCamera
+from mmface4d.take_record import ClockRecord, SyncRecord, UnmatchedRecord
+
+TOLERANCE_USEC = 110.0
+# clocks with a common origin agree to far less; more means that the recordings' clocks were not reset together
+COMMON_ORIGIN_USEC = 1000.0
+SAME_INSTANT = 0.4  # of a frame period: nearer is the same frame, however badly timed
+DEPTH_SLACK = 0.25  # of a frame period: a depth picture this near its due time belongs to its colour
+
+
+@dataclass(frozen=True)
+class CaptureTimes:
+    """Device times of a camera's pictures, sorted."""
+
+    color_usec: Int[np.ndarray, "n_color"]
+    depth_usec: Int[np.ndarray, "n_depth"]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The frames of a take, and how they were found."""
+
+    frames: FrameTable
+    clocks: dict[str, ClockRecord]
+    sync: SyncRecord
+    unmatched: list[UnmatchedRecord]
+
+
+@dataclass
+class _Device:
+    """Whole captures (colour with depth) of one camera."""
+
+    serial: str
+    color_usec: np.ndarray
+    depth_usec: np.ndarray
+    master_usec: np.ndarray = field(default_factory=lambda: np.empty(0))  # colour exposure on the master's clock
+
+
+def pair_captures(
+    cameras: dict[str, TakeCamera], times: dict[str, CaptureTimes], *, host: dict[str, HostTimes] | None = None
+) -> Pairing:
+    """Frames on the master's clock; raises RecordingError where clocks cannot be brought together."""
+    period = _period_usec(times)
+    unmatched: list[UnmatchedRecord] = []
+    devices = {serial: _whole_captures(cameras[serial], times[serial], period, unmatched) for serial in cameras}
+    master = master_of(cameras)
+    reference = devices[master].color_usec.astype(np.float64)
+    devices[master].master_usec = reference
+    clocks, errors, violations = {}, [], []
+    for serial, device in devices.items():
+        if serial == master or not len(device.color_usec):
+            continue
+        due = device.color_usec - cameras[serial].subordinate_delay_usec
+        coarse = _coarse_line(master, serial, host)
+        line = _fit_clock(due, reference, coarse, period, serial=serial, known=bool(host))
+        device.master_usec = line(due)
+        clocks[serial], error = _clock_record(line, device.master_usec, reference, period)
+        errors.append(error)
+    frames = _assemble(devices, master, period, unmatched, violations)
+    return Pairing(frames, clocks, _sync_record(errors, violations), unmatched)
+
+
+def master_of(cameras: dict[str, TakeCamera]) -> str:
+    """The camera whose clock counts: the master, or the only one; raises RecordingError."""
+    masters = [serial for serial, camera in cameras.items() if camera.role == "master"]
+    if len(cameras) == 1:
+        return next(iter(cameras))
+    roles = ", ".join(f"{serial}: {camera.role}" for serial, camera in cameras.items())
+    if len(masters) != 1:
+        what = "no master" if not masters else f"{len(masters)} masters"
+        raise RecordingError(
+            f"the recordings have {what} ({roles})",
+            hint="give the recordings of one rig: one master and its subordinates, or a single camera",
+        )
+    alone = [serial for serial, camera in cameras.items() if camera.role == "standalone"]
+    if alone:
+        raise RecordingError(
+            f"camera {alone[0]} was not wired to the others ({roles})",
+            hint="leave it out, or record it as a subordinate",
+        )
+    return masters[0]
+
+
+def _period_usec(times: dict[str, CaptureTimes]) -> float:
+    gaps = np.concatenate([np.diff(t.color_usec) for t in times.values()] or [np.empty(0)])
+    return float(np.median(gaps)) if len(gaps) else 1e6 / 30
+
+
+def _nearest(values: np.ndarray, sorted_values: np.ndarray) -> np.ndarray:
+    """Index of the nearest of `sorted_values` (not empty) to each value."""
+    right = np.searchsorted(sorted_values, values).clip(1, max(len(sorted_values) - 1, 1))
+    left = right - 1
+    right = right.clip(0, len(sorted_values) - 1)
+    return np.where(np.abs(values - sorted_values[left]) <= np.abs(sorted_values[right] - values), left, right)
+
+
+def _mutual(a: np.ndarray, b: np.ndarray, within: float) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of pairs that are each other's nearest and no farther than `within`."""
+    if not len(a) or not len(b):
+        return np.empty(0, int), np.empty(0, int)
+    to_b = _nearest(a, b)
+    index = np.arange(len(a))
+    keep = (_nearest(b, a)[to_b] == index) & (np.abs(a - b[to_b]) <= within)
+    return index[keep], to_b[keep]
+
+
+def _whole_captures(
+    camera: TakeCamera, times: CaptureTimes, period: float, unmatched: list[UnmatchedRecord]
+) -> _Device:
+    """Colour and depth that belong together; halves go to `unmatched`."""
+    color, depth = times.color_usec.astype(np.int64), times.depth_usec.astype(np.int64)
+    due = color + camera.depth_delay_usec
+    in_color, in_depth = _mutual(due.astype(float), depth.astype(float), DEPTH_SLACK * period)
+    for index in np.setdiff1d(np.arange(len(color)), in_color):
+        record = UnmatchedRecord(serial=camera.serial, color_usec=int(color[index]), reason="colour without depth")
+        unmatched.append(record)
+    for index in np.setdiff1d(np.arange(len(depth)), in_depth):
+        record = UnmatchedRecord(serial=camera.serial, depth_usec=int(depth[index]), reason="depth without colour")
+        unmatched.append(record)
+    return _Device(camera.serial, color[in_color], depth[in_depth])
+
+
+def _coarse_line(master: str, serial: str, host: dict[str, HostTimes] | None) -> ClockLine:
+    """The subordinate's clock on the master's, by arrival on the host; nothing where that was not recorded."""
+    if not host or serial not in host or master not in host:
+        return ClockLine(0.0, 0.0, 0.0)
+    theirs, ours = lower_envelope(host[serial]), lower_envelope(host[master])
+    middle = float(host[serial].device_usec.mean())
+    at_host = float(theirs(np.array([middle]))[0])
+    # invert the master's line, whose rate is far below one
+    on_master = (at_host - ours.offset_usec + ours.rate * ours.reference_usec) / (1.0 + ours.rate)
+    return ClockLine(middle, on_master - middle, 0.0)
+
+
+def _fit_clock(
+    due: np.ndarray, reference: np.ndarray, line: ClockLine, period: float, *, serial: str, known: bool
+) -> ClockLine:
+    """Refines a line on pairs that are each other's nearest."""
+    for _ in range(4):
+        mine, theirs = _mutual(line(due), reference, 0.5 * period)
+        if not len(mine):
+            raise RecordingError(
+                f"no capture of camera {serial} falls into the master's recording",
+                hint="give recordings of one take; where the clocks share no origin, add host_clock.csv beside them",
+            )
+        line = robust_line(due[mine], reference[theirs])
+    if not known and abs(line.offset_usec) > COMMON_ORIGIN_USEC:
+        raise RecordingError(
+            f"the clock of camera {serial} does not share the master's origin (off by {line.offset_usec / 1000:.1f} ms "
+            "or more), and nothing tells by how much",
+            hint="put host_clock.csv (serial,color_timestamp_usec,host_monotonic_nsec) beside the recordings",
+        )
+    return line
+
+
+def _clock_record(
+    line: ClockLine, master_usec: np.ndarray, reference: np.ndarray, period: float
+) -> tuple[ClockRecord, np.ndarray]:
+    mine, theirs = _mutual(master_usec, reference, SAME_INSTANT * period)
+    error = np.abs(master_usec[mine] - reference[theirs])
+    record = ClockRecord(
+        reference_usec=line.reference_usec,
+        offset_usec=line.offset_usec,
+        rate_ppm=line.rate * 1e6,
+        pairs=len(mine),
+        residual_median_usec=_quantile(error, 0.5),
+        residual_p99_usec=_quantile(error, 0.99),
+        residual_max_usec=_quantile(error, 1.0),
+    )
+    return record, error
+
+
+def _sync_record(errors: list[np.ndarray], violations: list[dict]) -> SyncRecord:
+    error = np.concatenate(errors) if errors else np.empty(0)
+    return SyncRecord(
+        pairs=len(error),
+        median_usec=_quantile(error, 0.5),
+        p99_usec=_quantile(error, 0.99),
+        max_usec=_quantile(error, 1.0),
+        violations=violations,
+    )
+
+
+def _quantile(values: np.ndarray, part: float) -> float:
+    return round(float(np.quantile(values, part)), 3) if len(values) else 0.0
+
+
+def _assemble(
+    devices: dict[str, _Device],
+    master: str,
+    period: float,
+    unmatched: list[UnmatchedRecord],
+    violations: list[dict],
+) -> FrameTable:
+    """A row for every instant of the master, and for instants that only subordinates have."""
+    instants = _instants(devices, master, period)
+    color = {serial: np.full(len(instants), MISSING, np.int64) for serial in devices}
+    depth = {serial: np.full(len(instants), MISSING, np.int64) for serial in devices}
+    for serial, device in devices.items():
+        mine, row = _mutual(device.master_usec, instants, TOLERANCE_USEC)
+        color[serial][row], depth[serial][row] = device.color_usec[mine], device.depth_usec[mine]
+        for index in np.setdiff1d(np.arange(len(device.color_usec)), mine):
+            error = float(np.abs(instants - device.master_usec[index]).min())
+            reason = f"{error:.0f} us away from the nearest frame"
+            color_usec, depth_usec = int(device.color_usec[index]), int(device.depth_usec[index])
+            unmatched.append(
+                UnmatchedRecord(serial=serial, color_usec=color_usec, depth_usec=depth_usec, reason=reason)
+            )
+            violations.append({"serial": serial, "color_usec": color_usec, "error_usec": round(error, 1)})
+    kept = np.flatnonzero(np.any([column != MISSING for column in color.values()], axis=0))
+    return FrameTable(
+        np.rint(instants[kept]).astype(np.int64),
+        {serial: column[kept] for serial, column in color.items()},
+        {serial: column[kept] for serial, column in depth.items()},
+    )
+
+
+def _instants(devices: dict[str, _Device], master: str, period: float) -> np.ndarray:
+    """The master's exposures, and the others' where the master has none near."""
+    instants = np.unique(devices[master].master_usec)
+    others = [device.master_usec for serial, device in devices.items() if serial != master]
+    extra = np.sort(np.concatenate(others)) if others else np.empty(0)
+    if len(instants):
+        extra = (
+            extra[np.abs(extra - instants[_nearest(extra, instants)]) > SAME_INSTANT * period] if len(extra) else extra
+        )
+    if not len(extra):
+        return instants
+    groups = np.split(extra, np.flatnonzero(np.diff(extra) > 2 * TOLERANCE_USEC) + 1)
+    return np.unique(np.concatenate([instants, [float(group.mean()) for group in groups]]))
