@@ -15,8 +15,9 @@ from mmface4d.take import MISSING, FrameTable, TakeCamera
 from mmface4d.take_record import ClockRecord, SyncRecord, UnmatchedRecord
 
 TOLERANCE_USEC = 110.0
-# clocks with a common origin agree to far less; more means that the recordings' clocks were not reset together
+# clocks that were reset together agree to a millisecond, and drift apart by at most so much
 COMMON_ORIGIN_USEC = 1000.0
+MOST_DRIFT = 100e-6
 SAME_INSTANT = 0.4  # of a frame period: nearer is the same frame, however badly timed
 DEPTH_SLACK = 0.25  # of a frame period: a depth picture this near its due time belongs to its colour
 
@@ -157,9 +158,11 @@ def _fit_clock(
                 hint="give recordings of one take; where the clocks share no origin, add host_clock.csv beside them",
             )
         line = robust_line(due[mine], reference[theirs])
-    if not known and abs(line.offset_usec) > COMMON_ORIGIN_USEC:
+    start = float(due[0])
+    apart = abs(float(line(np.array([start]))[0]) - start)
+    if not known and apart > min(COMMON_ORIGIN_USEC + MOST_DRIFT * start, 0.45 * period):
         raise RecordingError(
-            f"the clock of camera {serial} does not share the master's origin (off by {line.offset_usec / 1000:.1f} ms "
+            f"the clock of camera {serial} does not share the master's origin (off by {apart / 1000:.1f} ms "
             "or more), and nothing tells by how much",
             hint="put host_clock.csv (serial,color_timestamp_usec,host_monotonic_nsec) beside the recordings",
         )
