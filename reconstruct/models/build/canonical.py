@@ -13,7 +13,7 @@ from scipy import sparse
 
 from mmface4d.files import atomic_path
 from reconstruct.models.build import topology as t
-from reconstruct.models.build.control_mesh import ControlMesh, build_control_mesh
+from reconstruct.models.build.control_mesh import OUTER_RINGS, ControlMesh, build_control_mesh
 from reconstruct.models.build.expression_table import ExpressionTable
 from reconstruct.models.build.identity import identity_modes
 from reconstruct.models.build.subdivide import control_for_limit, refine
@@ -50,11 +50,23 @@ def refined_mean() -> Refined:
     control = build_control_mesh()
     mirror = t.mirror_pairs(control.vertices, control.faces)
     wanted = control_for_limit(control.vertices, control.faces, part=LIMIT_PART)
-    mesh = refine(wanted, control.faces, longest=LONGEST_EDGE)
+    mesh = refine(wanted, control.faces, longest=LONGEST_EDGE, coarseness=_coarseness(control))
     vertices = np.asarray(mesh.matrix @ wanted)
     vertices = _parted_lips(vertices, mesh.matrix, control)
     vertices = _symmetric(vertices, mesh.faces)
     return Refined(control, mirror, mesh.matrix, vertices, mesh.faces)
+
+
+def _coarseness(control: ControlMesh) -> np.ndarray:
+    """Finer where something is painted or moves in detail, coarser outside the face."""
+    field = np.ones(len(control.vertices))
+    for k in range(OUTER_RINGS):
+        field[control.sets[f"outer_{k}"]] = 1.25
+    field[control.sets["mouth_upper"] + control.sets["mouth_lower"]] = 2.0
+    field[[v for ring in (*t.UPPER_LIP_RINGS, *t.LOWER_LIP_RINGS) for v in ring]] = 0.72
+    field[[*t.RIGHT_BROW_UPPER, *t.RIGHT_BROW_LOWER, *t.LEFT_BROW_UPPER, *t.LEFT_BROW_LOWER]] = 0.5
+    field[control.sets["left_eye"] + control.sets["right_eye"]] = 0.8
+    return field
 
 
 def _symmetric(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -101,12 +113,12 @@ def regions(mesh: Refined) -> dict[str, Bool[np.ndarray, "n_verts"]]:
 
 def _eye_region(mesh: Refined) -> np.ndarray:
     """Eyeballs, lids and lashes: what lies within 3.5 mm of a lid's edge, and all between the lids."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     sets = mesh.control.sets
     balls = mesh.carry(sets["left_eye"] + sets["right_eye"]) > 0.2
     contour = [*t.RIGHT_EYE_UPPER, *t.RIGHT_EYE_LOWER, *t.LEFT_EYE_UPPER, *t.LEFT_EYE_LOWER]
-    near = cKDTree(mesh.vertices[contour]).query(mesh.vertices)[0] < 0.0035
+    near = KDTree(mesh.vertices[contour]).query(mesh.vertices)[0] < 0.0035
     return balls | near
 
 
@@ -173,7 +185,8 @@ def build_arrays() -> dict[str, np.ndarray]:
     marks = mesh.vertices[: t.MEDIAPIPE_COUNT]
     masks = regions(mesh)
     soft_sets = {
-        "lips": mesh.carry([v for ring in (*t.UPPER_LIP_RINGS, *t.LOWER_LIP_RINGS) for v in ring]),
+        "lips": 0.5 * mesh.carry([v for ring in (*t.UPPER_LIP_RINGS, *t.LOWER_LIP_RINGS) for v in ring])
+        + 0.5 * mesh.carry([v for ring in (*t.UPPER_LIP_RINGS[1:], *t.LOWER_LIP_RINGS[1:]) for v in ring]),
         "eyeballs": mesh.carry(mesh.control.sets["left_eye"] + mesh.control.sets["right_eye"]),
         "nostrils": mesh.carry((*t.RIGHT_NOSTRIL, *t.LEFT_NOSTRIL)),
         "mouth_interior": mesh.carry(mesh.control.sets["mouth_upper"] + mesh.control.sets["mouth_lower"]),

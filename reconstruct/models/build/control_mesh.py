@@ -21,11 +21,13 @@ from reconstruct.models.build.topology import (
 
 OUTER_RINGS = 4
 EYEBALL_RADIUS = 0.0128
-EYE_RINGS = (1.0, 0.7, 0.36)  # of the contour's size: the lid's inner edge, then the eyeball
+# the lid's inner edge, then two rings that end where iris and pupil end, so that they can be painted as clean circles
+EYE_RINGS_M = (np.inf, 0.0057, 0.0023)
+EYE_RING_PART = (1.0, 0.84, 0.42)  # but never more than this part of the way to the lids
 LIP_CLOSING = (0.18, 0.42, 0.78, 1.0)  # how far each lip ring moves to the contact line, outermost first
 # where the rings around the oval go: oval vertex of the left side -> (outward x, y, z of the last ring's direction,
-# length of a step in metres, how early it turns); the head bends back slowly at the forehead, and at once under the jaw,
-# where the floor of the mouth runs to the neck
+# length of a step in metres, how early it turns); the head bends back slowly at the forehead, and at once under
+# the jaw, where the floor of the mouth runs to the neck
 OUTER_DIRECTIONS = {
     10: ((0.0, 0.50, -0.86), 0.0095, 1.0),
     332: ((-0.05, 0.45, -0.88), 0.0090, 1.0),
@@ -53,7 +55,7 @@ class _Builder:
 
     def __init__(self, vertices: np.ndarray, faces: np.ndarray) -> None:
         self.vertices = list(vertices)
-        self.faces = [tuple(int(i) for i in face) for face in faces]
+        self.faces: list[tuple[int, int, int]] = [(int(a), int(b), int(c)) for a, b, c in faces]
 
     def add(self, points: np.ndarray) -> list[int]:
         first = len(self.vertices)
@@ -101,7 +103,7 @@ def _one_sided(faces: list[tuple[int, int, int]]) -> np.ndarray:
         for p, q in _edges_of(face):
             for i in of_edge[min(p, q), max(p, q)]:
                 if i not in turned:
-                    turned[i] = faces[i] if (q, p) in _edges_of(faces[i]) else faces[i][::-1]
+                    turned[i] = faces[i] if (q, p) in _edges_of(faces[i]) else (faces[i][2], faces[i][1], faces[i][0])
                     todo.append(i)
     return np.array([turned[i] for i in range(len(faces))], dtype=np.int64)
 
@@ -141,14 +143,14 @@ def _cut_mouth(builder: _Builder) -> dict[str, list[int]]:
     upper, lower = UPPER_LIP_RINGS[3], LOWER_LIP_RINGS[3]
     builder.drop_faces_within(set(upper) | set(lower))
     contact = np.array([builder.vertices[i] for i in upper[1:-1]])
-    taper = 0.55 + 0.45 * np.sin(np.linspace(0.15, np.pi - 0.15, len(contact)))[:, None]
-    upper_folds = ((1.0, 0.0014, -0.0040), (0.97, 0.0030, -0.0095), (0.92, -0.009, -0.0125), (0.85, -0.024, -0.0135))
-    lower_folds = ((1.0, -0.0014, -0.0040), (0.97, -0.0030, -0.0090))
+    taper = 0.65 + 0.35 * np.sin(np.linspace(0.15, np.pi - 0.15, len(contact)))[:, None]
+    upper_folds = ((1.06, 0.0014, -0.0040), (1.18, 0.0030, -0.0095), (1.3, -0.009, -0.0130), (1.15, -0.026, -0.0180))
+    lower_folds = ((1.06, -0.0014, -0.0040), (1.18, -0.0030, -0.0090))
     sets = {}
     for name, ring, folds in (("mouth_upper", upper, upper_folds), ("mouth_lower", lower, lower_folds)):
         row, added = list(ring), []
-        for shrink, up, inward in folds:
-            points = contact * np.array([shrink, 1, 1]) + taper * np.array([0, up, inward])
+        for widen, up, inward in folds:
+            points = contact * np.array([widen, 1, 1]) + taper * np.array([0, up, inward])
             new = builder.add(points)
             added += new
             _fold_strip(builder, row, new)
@@ -173,9 +175,11 @@ def _set_eye(builder: _Builder, side: str, upper: tuple[int, ...], lower: tuple[
     middle = points.mean(axis=0)
     center = np.array([middle[0], middle[1], points[[4, 12], 2].mean() - 0.0008 - EYEBALL_RADIUS])
     row, added = contour, []
-    for size in EYE_RINGS:
+    reach = np.linalg.norm((points - middle)[:, :2], axis=1)
+    for radius, part in zip(EYE_RINGS_M, EYE_RING_PART, strict=True):
+        size = np.minimum(radius / reach, part)[:, None]
         ring = middle + size * (points - middle)
-        new = builder.add(_on_eyeball(ring, center, points[:, 2] - 0.0016 if size == 1.0 else None))
+        new = builder.add(_on_eyeball(ring, center, points[:, 2] - 0.0016 if part == 1.0 else None))
         builder.strip([*row, row[0]], [*new, new[0]])
         row = new
         added += new
@@ -204,7 +208,9 @@ def _add_outer_rings(builder: _Builder) -> dict[str, list[int]]:
         direction = (1 - t) * start + t * end
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
         points = points + step[:, None] * direction
-        points = 0.5 * points + 0.25 * (np.roll(points, 1, axis=0) + np.roll(points, -1, axis=0))
+        # what is smoothed is the way from the oval: rings smoothed themselves would shrink and fold at the temples
+        way = points - oval
+        points = oval + 0.5 * way + 0.25 * (np.roll(way, 1, axis=0) + np.roll(way, -1, axis=0))
         new = builder.add(points)
         builder.strip([*row, row[0]], [*new, new[0]])
         row = new
@@ -230,8 +236,8 @@ def _outward_tangents(builder: _Builder, oval: np.ndarray) -> np.ndarray:
 
 
 def _outer_directions(oval: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Last direction, step length and turn at every vertex of the oval, interpolated between the table's and mirrored."""
-    half = list(FACE_OVAL[:19])
+    """Last direction, step length and turn at every vertex of the oval, between the table's and mirrored."""
+    half: list[int] = list(FACE_OVAL[:19])
     position = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(oval[:19], axis=0), axis=1))])
     known = [position[half.index(vertex)] for vertex in OUTER_DIRECTIONS]
     table = np.array([[*direction, step, turn] for direction, step, turn in OUTER_DIRECTIONS.values()])

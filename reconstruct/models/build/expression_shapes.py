@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reconstruct.models.build import topology as t
-from reconstruct.models.build.expressions import Handles
+from reconstruct.models.build.expressions import Handles, LipShape, Move, Number
 
 if TYPE_CHECKING:
     from reconstruct.models.build.expression_table import ExpressionTable
@@ -36,15 +36,17 @@ def mouth_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
 def _corner_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
     """Smile, frown, dimple, stretch: the corner is pulled and the lips follow, the more the nearer they are."""
 
-    def pulled(corner: tuple[float, float, float], cheek: Handles, *, reach: float = 1.3) -> np.ndarray:
-        def lip(u: float, ring: int) -> tuple[float, float, float]:
+    def pulled(corner: Move, cheek: Handles, *, reach: Number = 1.3) -> np.ndarray:
+        def lip(u: float, ring: int) -> Move:
             part = max(u, 0.0) ** reach + 0.10 * _left(u) * (1 - abs(u))
             return corner[0] * part, corner[1] * part, corner[2] * part
 
         handles = table.lips(lip, lip) | cheek | table.still(UPPER_FACE_STILL) | table.rim()
         return table.spread(handles)
 
-    smile_cheek = table.left({205: (3, 4.5, 1.2), 50: (1.5, 3.2, 1.5), 207: (5, 4.5, -1.5), 206: (3.5, 4, 0.5), 101: (0.5, 2, 0.8)})
+    smile_cheek = table.left(
+        {205: (3, 4.5, 1.2), 50: (1.5, 3.2, 1.5), 207: (5, 4.5, -1.5), 206: (3.5, 4, 0.5), 101: (0.5, 2, 0.8)}
+    )
     return {
         "mouthSmileLeft": pulled((7.5, 8.0, -6.0), smile_cheek),
         "mouthFrownLeft": pulled((0.5, -7.0, -1.0), table.left({202: (0.5, -4, 0), 204: (0, -2, 0)})),
@@ -56,35 +58,35 @@ def _corner_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
 def _lip_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
     """Shapes of one lip alone or of the two against each other."""
 
-    def still_lip(u: float, ring: int) -> tuple[float, float, float]:
+    def still_lip(u: float, ring: int) -> Move:
         return 0.0, 0.0, 0.0
 
     def arch(u: float) -> float:
         return 1 - u * u
 
-    def shape(upper, lower, more: Handles | None = None) -> np.ndarray:  # noqa: ANN001
+    def shape(upper: LipShape, lower: LipShape, more: Handles | None = None) -> np.ndarray:
         fixed = table.still(UPPER_FACE_STILL) | table.rim()
         return table.spread(fixed | table.lips(upper, lower) | (more or {}), length_mm=13)
 
-    def lower_down(u: float, ring: int) -> tuple[float, float, float]:
+    def lower_down(u: float, ring: int) -> Move:
         part = _left(u) * (1 - abs(u) ** 2.5)
         return 0.8 * part, -7.5 * part, -1.5 * part
 
-    def upper_up(u: float, ring: int) -> tuple[float, float, float]:
+    def upper_up(u: float, ring: int) -> Move:
         part = _left(u) * (1 - abs(u) ** 2.5)
         return 0.5 * part, 6.5 * part, 1.0 * part
 
-    def press(sign: float):  # noqa: ANN202
+    def press(sign: Number) -> LipShape:
         inward = (1.6, 1.3, 0.6, 0.0)
         back = (-0.8, -1.8, -1.8, -1.0)
         return lambda u, ring: (0.0, sign * inward[ring] * _left(u) * arch(u), back[ring] * _left(u) * arch(u))
 
-    def roll(sign: float):  # noqa: ANN202
+    def roll(sign: Number) -> LipShape:
         toward = (3.2, 2.6, 0.8, 0.0)
         back = (-2.0, -4.5, -5.5, -4.0)
         return lambda u, ring: (0.0, sign * toward[ring] * arch(u), back[ring] * arch(u))
 
-    def shrug(outer: float, contact: float, forward: float):  # noqa: ANN202
+    def shrug(outer: Number, contact: Number, forward: Number) -> LipShape:
         up = np.linspace(outer, contact, 4)
         return lambda u, ring: (0.0, float(up[ring]) * arch(u) ** 0.7, forward * arch(u))
 
@@ -103,11 +105,15 @@ def _lip_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
 def _round_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
     """Funnel (open, protruded) and pucker (closed, protruded)."""
 
-    def rounded(part_in: float, forward: float, open_mm: float):  # noqa: ANN202
-        def lip(u: float, ring: int) -> tuple[float, float, float]:
+    def rounded(part_in: Number, forward: Number, open_mm: Number) -> LipShape:
+        def lip(u: float, ring: int) -> Move:
             half_width = 24.0 - 0.9 * ring
             ahead = forward * (1 - 0.35 * u * u) * (0.75, 1.0, 1.08, 1.0)[ring] + 4.5 * part_in * u * u
-            return -_side(u) * part_in * half_width * abs(u) ** 0.9, open_mm * (1 - u * u) * (0.5, 0.8, 1, 1)[ring], ahead
+            return (
+                -_side(u) * part_in * half_width * abs(u) ** 0.9,
+                open_mm * (1 - u * u) * (0.5, 0.8, 1, 1)[ring],
+                ahead,
+            )
 
         return lip
 
@@ -116,8 +122,12 @@ def _round_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
     cheek = table.left({207: (-3, 0, 0)}) | {207: 1e-3 * np.array([3.0, 0, 0])}
     chin = {v: 1e-3 * np.array([0, 0, 1.0]) for v in (200, 199)}
     return {
-        "mouthFunnel": table.spread(fixed | cheek | chin | table.lips(rounded(0.26, 5.5, 3.5), rounded(0.26, 5.5, -4.5))),
-        "mouthPucker": table.spread(fixed | cheek | chin | table.lips(rounded(0.44, 6.0, 0.6), rounded(0.44, 6.0, 0.6))),
+        "mouthFunnel": table.spread(
+            fixed | cheek | chin | table.lips(rounded(0.26, 5.5, 3.5), rounded(0.26, 5.5, -4.5))
+        ),
+        "mouthPucker": table.spread(
+            fixed | cheek | chin | table.lips(rounded(0.44, 6.0, 0.6), rounded(0.44, 6.0, 0.6))
+        ),
     }
 
 
@@ -126,12 +136,28 @@ def _cheek_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
     still_lips = table.lips(lambda u, ring: (0, 0, 0), lambda u, ring: (0, 0, 0))
     outer = table.rim()
     puff = table.left(
-        {207: (7, 0, 5), 187: (7, 0, 4), 205: (5, 0, 5), 192: (6, 0, 1), 214: (6, 0, 3), 216: (4, 0, 5), 212: (5, 0, 4.5)}
+        {
+            207: (7, 0, 5),
+            187: (7, 0, 4),
+            205: (5, 0, 5),
+            192: (6, 0, 1),
+            214: (6, 0, 3),
+            216: (4, 0, 5),
+            212: (5, 0, 4.5),
+        }
     )
     puff |= {int(table.mirror[v]): move * np.array([-1, 1, 1]) for v, move in puff.items()}
-    squint = table.left({50: (1.5, 3.5, 2), 117: (1.2, 3, 1.8), 118: (0.6, 3, 1.8), 101: (0.5, 3, 1.5), 230: (0, 1.6, 0.8)})
+    squint = table.left(
+        {50: (1.5, 3.5, 2), 117: (1.2, 3, 1.8), 118: (0.6, 3, 1.8), 101: (0.5, 3, 1.5), 230: (0, 1.6, 0.8)}
+    )
     sneer = table.left(
-        {(49, 48, 129, 64, 102): (0.8, 3.8, -0.4), (98, 240): (0.5, 3, 0), 131: (0, 2.6, 0.5), 198: (0, 1.6, 0.8), 203: (0.6, 3.6, 1.2)}
+        {
+            (49, 48, 129, 64, 102): (0.8, 3.8, -0.4),
+            (98, 240): (0.5, 3, 0),
+            131: (0, 2.6, 0.5),
+            198: (0, 1.6, 0.8),
+            203: (0.6, 3.6, 1.2),
+        }
     )
     quiet = table.still((33, 133, 159, 145, 9, 105, 66, 52))
     return {
@@ -159,7 +185,7 @@ def _mouth_close(table: ExpressionTable) -> np.ndarray:
 
 
 def _mouth_left(table: ExpressionTable) -> np.ndarray:
-    def lip(u: float, ring: int) -> tuple[float, float, float]:
+    def lip(u: float, ring: int) -> Move:
         return 8.0 - 1.0 * abs(u), 0.8 * u, -1.2 * u
 
     more = {200: 1e-3 * np.array([3.0, 0, 0]), 164: 1e-3 * np.array([3.0, 0, 0])}
@@ -171,7 +197,9 @@ def eye_and_brow_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
     return _lid_shapes(table) | _gaze_shapes(table) | _brow_shapes(table)
 
 
-def lids(table: ExpressionTable, upper: np.ndarray, lower: np.ndarray, *, gaze: np.ndarray, sink: float = 0.0) -> Handles:
+def lids(
+    table: ExpressionTable, upper: np.ndarray, lower: np.ndarray, *, gaze: np.ndarray, sink: Number = 0.0
+) -> Handles:
     """Handles of the left lids' 9 + 9 points, the eyeball's cap between them, and the skin around (metres)."""
     contour = [*t.LEFT_EYE_UPPER, *t.LEFT_EYE_LOWER[-2:0:-1]]
     corners = (upper[[0, -1]] + lower[[0, -1]]) / 2
@@ -179,15 +207,19 @@ def lids(table: ExpressionTable, upper: np.ndarray, lower: np.ndarray, *, gaze: 
     handles: Handles = dict(zip(contour, moves, strict=True))
     cap = table.mesh.sets["left_eye"]
     middle = moves.mean(axis=0)
-    for ring, size in enumerate((1.0, 0.7, 0.36, 0.0)):
-        for place in range(16 if size else 1):
-            move = middle + size * (moves[place] - middle) if size else middle
-            look = (0.0, 0.5, 1.0, 1.0)[ring]
-            handles[cap[16 * ring + place]] = move + look * gaze - np.array([0, 0, sink * (0.3, 0.8, 1, 1)[ring]])
+    outline = table.points[contour]
+    for i, vertex in enumerate(cap):
+        ring, place = divmod(i, 16)
+        from_middle = np.linalg.norm((table.points[vertex] - outline.mean(axis=0))[:2])
+        size = min(1.0, from_middle / np.linalg.norm((outline[place] - outline.mean(axis=0))[:2])) if ring < 3 else 0.0
+        move = middle + size * (moves[place] - middle)
+        handles[vertex] = move + (0.0, 0.9, 1.0, 1.0)[ring] * gaze - np.array([0, 0, sink * (0.3, 0.8, 1, 1)[ring]])
     return handles
 
 
-def _lid_handles(table: ExpressionTable, up_mm: float, low_mm: float, *, gaze_mm: tuple[float, float] = (0, 0)) -> Handles:
+def _lid_handles(
+    table: ExpressionTable, up_mm: Number, low_mm: Number, *, gaze_mm: tuple[Number, Number] = (0, 0)
+) -> Handles:
     arch = np.sin(np.linspace(0, np.pi, 9))[:, None] ** 0.8
     upper, lower = (arch * 1e-3 * np.array([0, mm, 0.12 * abs(mm)]) for mm in (up_mm, low_mm))
     gaze = 1e-3 * np.array([*gaze_mm, 0.0])
@@ -235,22 +267,38 @@ def _brow_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
     quiet = table.still((1, 50, 101, 10, 61)) | table.rim() | lid_still
     right_lid = table.still((*t.RIGHT_EYE_UPPER, *t.RIGHT_EYE_LOWER))
     down = table.left(
-        {(55, 107): (-2.2, -5.5, 0.8), (65, 66): (-1.6, -5.0, 0.6), (52, 105): (-0.8, -3.8, 0.3), (53, 63): (0, -2.5, 0), (46, 70): (0, -1.2, 0)}
+        {
+            (55, 107): (-2.2, -5.5, 0.8),
+            (65, 66): (-1.6, -5.0, 0.6),
+            (52, 105): (-0.8, -3.8, 0.3),
+            (53, 63): (0, -2.5, 0),
+            (46, 70): (0, -1.2, 0),
+        }
         | {(222, 221): (0, -2.2, 0.3), (223, 224): (0, -1.5, 0.2)}
     )
     outer = table.left(
-        {(46, 70): (0.3, 5.5, -0.5), (53, 63): (0.2, 7.0, -0.5), (52, 105): (0, 6.5, -0.5), (65, 66): (0, 3.2, -0.3), (55, 107): (0, 0.8, 0)}
+        {
+            (46, 70): (0.3, 5.5, -0.5),
+            (53, 63): (0.2, 7.0, -0.5),
+            (52, 105): (0, 6.5, -0.5),
+            (65, 66): (0, 3.2, -0.3),
+            (55, 107): (0, 0.8, 0),
+        }
         | {(224, 225): (0, 2.5, -0.3), 223: (0, 2.3, -0.3), (104, 68): (0, 2.5, 0)}
     )
     inner_one = table.left(
-        {(55, 107): (-0.4, 8.0, -0.6), (65, 66): (-0.3, 6.0, -0.5), (52, 105): (0, 2.5, -0.2), (46, 70, 53, 63): (0, 0, 0)}
+        {
+            (55, 107): (-0.4, 8.0, -0.6),
+            (65, 66): (-0.3, 6.0, -0.5),
+            (52, 105): (0, 2.5, -0.2),
+            (46, 70, 53, 63): (0, 0, 0),
+        }
         | {(221, 222): (0, 2.2, -0.3), 108: (0, 3.0, 0), 69: (0, 1.5, 0)}
     )
     inner = inner_one | {int(table.mirror[v]): move * np.array([-1, 1, 1]) for v, move in inner_one.items()}
     inner |= {9: 1e-3 * np.array([0, 5.0, -0.4]), 8: 1e-3 * np.array([0, 2.5, 0]), 151: 1e-3 * np.array([0, 3.0, 0])}
-    other_brow = table.left({})
     return {
-        "browDownLeft": table.spread(quiet | right_lid | other_brow | down, length_mm=12),
+        "browDownLeft": table.spread(quiet | right_lid | down, length_mm=12),
         "browOuterUpLeft": table.spread(quiet | right_lid | outer, length_mm=14),
         "browInnerUp": table.spread(quiet | right_lid | inner, length_mm=16),
     }

@@ -3,14 +3,15 @@
 Lengths in this table are millimetres: x out to the side that is meant, y up, z forward.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from reconstruct.models.build import topology as t
 from reconstruct.models.build.control_mesh import ControlMesh
-from reconstruct.models.build.expressions import Handles, SkinSolver, mirrored, turn_about_x
+from reconstruct.models.build.expressions import Handles, LipShape, Move, Number, SkinSolver, mirrored, turn_about_x
 
 MM = 1e-3
 JAW_ANGLE = np.deg2rad(19.0)
@@ -30,8 +31,6 @@ JAW_FOLLOWS = {
 JAW_UPPER_LIP = (0.0, 0.0, 0.0, 0.05, 0.20, 0.46)
 JAW_LOWER_LIP = (1.0, 1.0, 0.98, 0.92, 0.76, 0.46)
 
-LipShape = Callable[[float, int], tuple[float, float, float]]  # (u, ring) -> mm; u -1 right corner .. 1 left corner
-
 
 def smooth_step(low: float, high: float, value: float) -> float:
     """0 below, 1 above, smooth between."""
@@ -42,6 +41,10 @@ def smooth_step(low: float, high: float, value: float) -> float:
 def on_left(u: float) -> float:
     """How much a place of the lips belongs to the left side; left and right add up to one."""
     return smooth_step(-0.45, 0.45, u)
+
+
+# vertices of the right side -> mm
+RightSide = Mapping[Any, Move]
 
 
 class ExpressionTable:
@@ -75,7 +78,7 @@ class ExpressionTable:
         """A table of one side, on both."""
         return handles | {int(self.mirror[k]): value for k, value in handles.items()}
 
-    def left(self, right_side: dict[tuple[int, ...] | int, tuple[float, float, float]]) -> Handles:
+    def left(self, right_side: RightSide) -> Handles:
         """Handles given by the right side's numbers, applied to the left side; x is outwards."""
         handles: Handles = {}
         for key, move in right_side.items():
@@ -112,7 +115,7 @@ class ExpressionTable:
                 handles[vertex] = handles[rings[3][1 + place % 9]]
         return handles | {vertex: np.mean(moves, axis=0) for vertex, moves in corners.items()}
 
-    def spread(self, handles: Handles, *, length_mm: float = 18.0) -> np.ndarray:
+    def spread(self, handles: Handles, *, length_mm: Number = 18.0) -> np.ndarray:
         """The smooth shape."""
         return self.solver.spread(handles, length_m=length_mm * MM)
 
@@ -127,8 +130,9 @@ class ExpressionTable:
             weights |= {v: by_column[abs(column - 5)] for ring in rings for column, v in enumerate(ring)}
             added = self.mesh.sets[folds]
             weights |= {v: by_column[abs(place % 9 - 4)] for place, v in enumerate(added)}
-            if folds == "mouth_upper":  # the curtain sinks with the jaw, so that the lower lip does not run into it
-                weights |= dict.fromkeys(added[27:], 0.35)
+            if folds == "mouth_upper":  # the curtain goes back with the jaw, so that the lower lip does not run into it
+                for row, part in ((2, 0.5), (3, 1.0)):
+                    weights |= {added[9 * row + k]: part * JAW_LOWER_LIP[abs(k - 4)] for k in range(9)}
         # under the chin the skin follows less and less down the neck
         for k, part in enumerate((0.96, 0.85, 0.68, 0.5)):
             for place, v in enumerate(self.mesh.sets[f"outer_{k}"]):
@@ -136,5 +140,5 @@ class ExpressionTable:
         field = self.solver.spread_scalar(weights, length_m=0.06)
         return np.clip((field + field[self.mirror]) / 2, 0.0, 1.0)
 
-    def _jaw_shift(self, x: float, y: float, z: float) -> np.ndarray:
+    def _jaw_shift(self, x: Number, y: Number, z: Number) -> np.ndarray:
         return self.jaw_weight[:, None] * MM * np.array([x, y, z])

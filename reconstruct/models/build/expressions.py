@@ -13,6 +13,10 @@ from scipy.sparse.linalg import splu
 
 Handles = dict[int, np.ndarray]  # control vertex -> displacement in metres
 
+Number = int | float
+Move = tuple[Number, Number, Number]  # mm
+LipShape = Callable[[float, int], Move]  # (u, ring) -> mm; u -1 right corner .. 1 left corner
+
 HANDLE_WEIGHT = 1e4
 
 
@@ -39,7 +43,7 @@ class SkinSolver:
         self.vertices = vertices
         self.laplacian, self.area = cotangent_laplacian(vertices, faces)
 
-    def spread(self, handles: Handles, *, length_m: float) -> Float[np.ndarray, "n_verts 3"]:
+    def spread(self, handles: Handles, *, length_m: float) -> Float[np.ndarray, "n_verts channels"]:
         """Displacement of every vertex; it fades over about `length_m` where no handle holds."""
         keys = np.array(sorted(handles))
         values = np.stack([np.asarray(handles[k], dtype=np.float64) for k in keys])
@@ -66,6 +70,3 @@ def turn_about_x(points: np.ndarray, angles_rad: np.ndarray, *, hinge_y: float, 
     y, z = points[:, 1] - hinge_y, points[:, 2] - hinge_z
     cos, sin = np.cos(angles_rad), np.sin(angles_rad)
     return np.column_stack([np.zeros(len(points)), y * cos - z * sin - y, y * sin + z * cos - z])
-
-
-Shape = Callable[[], np.ndarray]

@@ -7,7 +7,6 @@ part for asymmetry; everything is then reduced to the modes that carry most of t
 import numpy as np
 from jaxtyping import Float
 
-
 # (length, standard deviation) in millimetres, for x, y and z together
 SCALES_MM = ((85.0, 4.2), (38.0, 2.3), (20.0, 1.25))
 COMPONENT_FACTOR = (0.75, 0.9, 1.1)  # heads differ more in depth than in width
@@ -17,10 +16,15 @@ FLIP = np.array([-1.0, 1.0, 1.0])
 
 def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     square = ((a[:, None] - b[None]) ** 2).sum(axis=-1)
-    return sum((std * 1e-3) ** 2 * np.exp(-square / (2 * (length * 1e-3) ** 2)) for length, std in SCALES_MM)
+    kernel = np.zeros_like(square)
+    for length, std in SCALES_MM:
+        kernel += (std * 1e-3) ** 2 * np.exp(-square / (2 * (length * 1e-3) ** 2))
+    return kernel
 
 
-def _scalar_modes(points: np.ndarray, centers: np.ndarray, weight: np.ndarray, *, sign: float, count: int) -> np.ndarray:
+def _scalar_modes(
+    points: np.ndarray, centers: np.ndarray, weight: np.ndarray, *, sign: float, count: int
+) -> np.ndarray:
     """Nystroem's modes [n, count] of the kernel made even (sign 1) or odd (-1) in x, largest first."""
     half = centers[centers[:, 0] >= 0]
     inner = (_kernel(half, half) + sign * _kernel(half, half * FLIP)) / 2
@@ -32,18 +36,20 @@ def _scalar_modes(points: np.ndarray, centers: np.ndarray, weight: np.ndarray, *
     return features @ turn[:, ::-1][:, :count]
 
 
-def _bump(points: np.ndarray, center: np.ndarray, radius_mm: tuple[float, float, float]) -> np.ndarray:
+def _bump(points: np.ndarray, center: np.ndarray, radius_mm: tuple[float | int, ...]) -> np.ndarray:
     return np.exp(-0.5 * (((points - center) / (1e-3 * np.array(radius_mm))) ** 2).sum(axis=1))
 
 
-def _pair(points: np.ndarray, center: np.ndarray, radius_mm: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
+def _pair(points: np.ndarray, center: np.ndarray, radius_mm: tuple[float | int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """A bump on both sides, and the same with the sign of its side."""
     left = _bump(points, np.abs(center) * [1, 0, 0] + center * [0, 1, 1], radius_mm)
     right = _bump(points * FLIP, np.abs(center) * [1, 0, 0] + center * [0, 1, 1], radius_mm)
     return left + right, left - right
 
 
-def measured_modes(points: Float[np.ndarray, "n_verts 3"], marks: Float[np.ndarray, "468 3"]) -> Float[np.ndarray, "modes n_verts 3"]:
+def measured_modes(
+    points: Float[np.ndarray, "n_verts 3"], marks: Float[np.ndarray, "468 3"]
+) -> Float[np.ndarray, "modes n_verts 3"]:
     """Directions people differ in, each of one standard deviation (adults' spread, rounded), metres."""
     modes: list[np.ndarray] = []
 
@@ -76,7 +82,9 @@ def measured_modes(points: Float[np.ndarray, "n_verts 3"], marks: Float[np.ndarr
     above, below = marks[0] + [0, 0.0, 0], marks[17]
     lips_z = _bump(points, (marks[13] + marks[14]) / 2, (19, 8, 14))
     add(z=1.3 * lips_z)
-    add(y=0.9 * _bump(points, above, (16, 4.5, 14)) - 0.9 * _bump(points, below, (15, 5, 14)), z=0.8 * lips_z)  # fullness
+    add(
+        y=0.9 * _bump(points, above, (16, 4.5, 14)) - 0.9 * _bump(points, below, (15, 5, 14)), z=0.8 * lips_z
+    )  # fullness
     add(x=1.9 * _pair(points, marks[61], (11, 9, 14))[1])  # width of the mouth
     add(y=1.5 * _bump(points, (marks[0] + marks[17]) / 2, (26, 11, 25)))  # height of the mouth
     add(z=-2.5 * _bump(points, marks[10] + [0, 0.012, 0], (60, 26, 60)))  # slope of the forehead
@@ -107,5 +115,3 @@ def identity_modes(
     modes = (everything @ turn[:, ::-1][:, :count]).T
     modes *= np.sign(modes[np.arange(count), np.abs(modes).argmax(axis=1)])[:, None]
     return modes.reshape(count, -1, 3)
-
-

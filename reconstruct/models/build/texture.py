@@ -1,8 +1,10 @@
 """The painted skin: an average face in sRGB and the ways in which skin differs from one person to the next."""
 
+from itertools import pairwise
+
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from reconstruct.models.build import topology as t
 
@@ -14,13 +16,13 @@ SCLERA = np.array([0.850, 0.830, 0.810])
 IRIS = np.array([0.330, 0.230, 0.150])
 MOUTH = np.array([0.170, 0.060, 0.060])
 NOSTRIL = np.array([0.260, 0.130, 0.110])
-IRIS_RADIUS_MM, PUPIL_RADIUS_MM = 5.8, 2.1
+IRIS_RADIUS_MM, PUPIL_RADIUS_MM = 5.6, 2.1
 
 
 def distance_to_line_mm(points: np.ndarray, line: np.ndarray) -> np.ndarray:
     """Distance to a polyline, millimetres."""
     best = np.full(len(points), np.inf)
-    for a, b in zip(line[:-1], line[1:], strict=True):
+    for a, b in pairwise(line):
         along = np.clip((points - a) @ (b - a) / ((b - a) @ (b - a)), 0, 1)
         best = np.minimum(best, np.linalg.norm(points - a - along[:, None] * (b - a), axis=1))
     return best * 1e3
@@ -32,7 +34,7 @@ def soft(distance_mm: np.ndarray, edge_mm: float, blur_mm: float) -> np.ndarray:
     return x * x * (3 - 2 * x)
 
 
-def smooth_noise(points: np.ndarray, length_mm: float, *, seed: int, waves: int = 60) -> np.ndarray:
+def smooth_noise(points: np.ndarray, length_mm: float | int, *, seed: int, waves: int = 60) -> np.ndarray:
     """A random field of unit variance and a given length of correlation (random Fourier features)."""
     rng = np.random.default_rng(seed)
     frequency = rng.normal(size=(waves, 3)) / (length_mm * 1e-3)
@@ -49,7 +51,7 @@ class SkinPaint:
     def __init__(self, points: np.ndarray, marks: np.ndarray, soft_sets: dict[str, np.ndarray]) -> None:
         self.points, self.marks, self.soft_sets = points, marks, soft_sets
         self.brows = self._brows()
-        self.lips = np.clip(soft_sets["lips"] * 1.9 - 0.55, 0, 1)
+        self.lips = np.clip((soft_sets["lips"] - 0.37) / 0.24, 0, 1)
         self.cheeks = self._spots((50, 280), 17.0) + 0.5 * self._spots((205, 425), 15.0)
         self.eye_holes = np.clip(soft_sets["eyeballs"] * 6.0 - 1.8, 0, 1)
         self.irises, self.pupils, self.limbus = self._irises()
@@ -64,7 +66,7 @@ class SkinPaint:
         for upper, lower in ((t.RIGHT_BROW_UPPER, t.RIGHT_BROW_LOWER), (t.LEFT_BROW_UPPER, t.LEFT_BROW_LOWER)):
             middle = 0.46 * self.marks[list(upper)] + 0.54 * self.marks[list(lower)]
             fine = np.stack([np.interp(np.linspace(0, 4, 33), np.arange(5), middle[:, c]) for c in range(3)], axis=1)
-            distance, nearest = cKDTree(fine).query(self.points)
+            distance, nearest = KDTree(fine).query(self.points)
             half_width = np.interp(nearest / 32, [0, 0.25, 0.75, 1.0], [1.5, 2.8, 3.9, 3.4])
             mask = np.maximum(mask, soft(distance * 1e3 - half_width, 0.0, 2.4))
         return mask
@@ -77,14 +79,18 @@ class SkinPaint:
             distance = np.minimum(distance, np.linalg.norm((self.points - middle)[:, :2], axis=1) * 1e3)
         inside = self.eye_holes
         iris = inside * soft(distance, IRIS_RADIUS_MM, 0.9)
-        return iris, inside * soft(distance, PUPIL_RADIUS_MM, 0.9), iris * (1 - soft(distance, IRIS_RADIUS_MM - 1.2, 1.2))
+        return (
+            iris,
+            inside * soft(distance, PUPIL_RADIUS_MM, 0.9),
+            iris * (1 - soft(distance, IRIS_RADIUS_MM - 1.2, 1.2)),
+        )
 
     def mean(self) -> Float[np.ndarray, "n_verts 3"]:
         """sRGB of the average face, 0..1."""
         color = SKIN + 0.012 * smooth_noise(self.points, 16, seed=1)[:, None]
         color = color + 0.008 * smooth_noise(self.points, 5, seed=2)[:, None]
-        color = color + self.cheeks[:, None] * np.array([0.025, -0.035, -0.030])
-        color = color + self._spots((1, 4), 10.0)[:, None] * np.array([0.015, -0.035, -0.030])
+        color = color + self.cheeks[:, None] * np.array([0.014, -0.020, -0.017])
+        color = color + self._spots((1, 4), 10.0)[:, None] * np.array([0.010, -0.025, -0.022])
         color = color - self._spots((230, 450, 231, 451), 8.0)[:, None] * np.array([0.045, 0.055, 0.040])
         color = color - self._spots((27, 257, 28, 258, 29, 259), 6.5)[:, None] * np.array([0.050, 0.060, 0.055])
         color = color - self._beard()[:, None] * np.array([0.030, 0.022, 0.012])
@@ -131,17 +137,21 @@ class SkinPaint:
         skin = (1 - np.clip(self.eye_holes + self.soft_sets["mouth_interior"] * 2, 0, 1))[:, None]
         brow, lips = self.brows[:, None], self.lips[:, None]
         bare = skin * (1 - 0.7 * brow)
-        tones = [(-0.120, -0.125, -0.120), (0.015, -0.040, -0.075), (0.045, -0.020, -0.015)]
+        tones = [(-0.105, -0.115, -0.110), (-0.010, -0.030, -0.048), (0.018, -0.016, -0.012)]
         modes = [bare * np.array(tone) for tone in tones]
-        modes.append(brow * np.array([0.16, 0.13, 0.10]))
-        modes += [lips * np.array([0.05, -0.06, -0.045]), lips * np.array([-0.07, -0.06, -0.05])]
+        modes.append(brow * np.array([0.13, 0.10, 0.075]))
+        modes += [lips * np.array([0.030, -0.040, -0.030]), lips * np.array([-0.060, -0.055, -0.045])]
         iris = (self.irises * (1 - self.pupils))[:, None]
         modes += [iris * np.array([0.04, 0.13, 0.22]), iris * np.array([0.12, 0.09, 0.03])]
         modes.append(skin * self._beard()[:, None] * np.array([-0.075, -0.060, -0.040]))
-        modes.append(skin * self.cheeks[:, None] * np.array([0.030, -0.045, -0.035]))
-        modes.append(skin * self._spots((230, 450), 9.0)[:, None] * np.array([-0.06, -0.06, -0.04]))
+        modes.append(skin * self.cheeks[:, None] * np.array([0.014, -0.024, -0.019]))
+        modes.append(skin * self._spots((230, 450), 9.0)[:, None] * np.array([-0.035, -0.040, -0.028]))
         for seed in range(6):
-            modes.append(bare * 0.020 * smooth_noise(self.points, 32, seed=10 + seed)[:, None] * np.array([1.0, 1.0, 1.0]))
+            modes.append(
+                bare * 0.014 * smooth_noise(self.points, 32, seed=10 + seed)[:, None] * np.array([1.0, 1.0, 1.0])
+            )
         for seed in range(3):
-            modes.append(bare * 0.014 * smooth_noise(self.points, 22, seed=20 + seed)[:, None] * np.array([0.6, -1.0, -0.8]))
+            modes.append(
+                bare * 0.006 * smooth_noise(self.points, 22, seed=20 + seed)[:, None] * np.array([0.6, -1.0, -0.8])
+            )
         return np.stack(modes)

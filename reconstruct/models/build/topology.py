@@ -48,7 +48,7 @@ def read_mediapipe_mesh() -> tuple[Float[np.ndarray, "468 3"], Int[np.ndarray, "
     """MediaPipe's canonical mesh: metres, x to the subject's left, y up, z out of the face; and its triangles."""
     from mediapipe.modules.face_geometry.protos import geometry_pipeline_metadata_pb2
 
-    metadata = geometry_pipeline_metadata_pb2.GeometryPipelineMetadata()
+    metadata = geometry_pipeline_metadata_pb2.GeometryPipelineMetadata()  # pyright: ignore[reportAttributeAccessIssue]
     metadata.ParseFromString((resources.files("reconstruct.models") / "data" / SOURCE_FILE).read_bytes())
     mesh = metadata.canonical_mesh
     vertices_cm = np.array(mesh.vertex_buffer, dtype=np.float64).reshape(-1, 5)[:, :3]
@@ -62,14 +62,15 @@ def mirror_pairs(
 
     Points of the two lips coincide where they touch, so neighbours are compared too.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     around, count = np.zeros_like(vertices), np.zeros((len(vertices), 1))
     for k in range(3):
         np.add.at(around, faces[:, k], vertices[faces[:, (k + 1) % 3]] + vertices[faces[:, (k + 2) % 3]])
         np.add.at(count, faces[:, k], 2)
     feature = np.concatenate([vertices, around / count], axis=1)
-    distance, other = cKDTree(feature).query(feature * np.tile([-1.0, 1.0, 1.0], 2))
-    if distance.max() > 5e-4 or not np.array_equal(other[other], np.arange(len(vertices))):
-        raise ValueError(f"the mesh is not symmetric: {distance.max() * 1000:.3f} mm")
+    distance, nearest = KDTree(feature).query(feature * np.tile([-1.0, 1.0, 1.0], 2))
+    other = np.asarray(nearest)
+    if np.max(distance) > 5e-4 or not np.array_equal(other[other], np.arange(len(vertices))):
+        raise ValueError(f"the mesh is not symmetric: {np.max(distance) * 1000:.3f} mm")
     return other
