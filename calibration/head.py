@@ -68,7 +68,7 @@ def head_center(camera: RgbdCamera, depth_mm: DepthImage) -> Float[np.ndarray, "
     return None if best is None else best[1]
 
 
-def _upper_end(points_in_color: Points) -> Points | None:
+def _upper_end(points_in_color: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "m 3"] | None:
     """The points within a head's height of the surface's upper end, if they are as wide as a head."""
     # y points down; the crown is a low percentile because single pixels fly
     crown = np.sort(points_in_color[:, 1])[min(10, len(points_in_color) - 1)]

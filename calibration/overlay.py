@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8, UInt16
 
 from calibration.head import Crop, head_center, head_crop
 from calibration.landmarks import take_landmarks
@@ -42,10 +42,10 @@ class _Look:
 
     camera: RgbdCamera
     color: ColorImage
-    depth_mm: DepthImage
+    depth_mm: UInt16[np.ndarray, "rows columns"]
     landmarks_px: Float[np.ndarray, "n 2"]
-    landmarks: Points
-    head: Points
+    landmarks: Float[np.ndarray, "n 3"]
+    head: Float[np.ndarray, "m 3"]
     tint: Tint
 
 
@@ -120,7 +120,7 @@ def _panel(calibration: RigCalibration, serial: str, looks: dict[str, _Look]) ->
     return np.vstack([_caption([name], width=PANEL_PX, tint=own.tint), image])
 
 
-def _visible(look: _Look, points_in_color: Points) -> Points:
+def _visible(look: _Look, points_in_color: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "m 3"]:
     """The points that do not lie behind what the camera's own depth shows."""
     points_in_color = points_in_color[points_in_color[:, 2] > 0.05]
     in_depth = transform(invert(look.camera.color_from_depth), points_in_color)
@@ -153,7 +153,7 @@ def _caption(lines: Sequence[str], *, width: int, tint: Tint) -> ColorImage:
     return band
 
 
-def _sheet(panels: Sequence[ColorImage], lines: Sequence[str]) -> ColorImage:
+def _sheet(panels: Sequence[ColorImage], lines: Sequence[str]) -> UInt8[np.ndarray, "rows columns 3"]:
     """Panels in rows of up to four, over the legend."""
     columns = min(len(panels), 4)
     padded = [*panels, *[np.full_like(panels[0], BLACK[0])] * (-len(panels) % columns)]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from jaxtyping import Float
 
 from calibration.icp import LEVELS, Alignment, Level, align
 from calibration.pose_graph import Edge, require_connected, spanning_edges, spanning_poses
@@ -19,6 +20,7 @@ HELD_OUT = np.arange(len(INNER_FACE)) % 3 == 1  # landmarks that no fit uses, fo
 MIN_AGREEING = 8  # landmarks
 MIN_OVERLAP, MIN_INLIERS = 0.05, 150
 MAX_MOVE_DEG, MAX_MOVE_M = 20.0, 0.030  # how far surfaces may move a pair from where landmarks put it
+AGREEING_M, MAX_LANDMARK_GAP_M = 0.008, 0.020  # and how far landmarks that agreed may part then
 MAX_SETTLE_DEG, MAX_SETTLE_M = 4.0, 0.010  # and a pair from where the other pairs put it
 STABLE_OVERLAP = 0.3  # pairs that overlap less are too loose to judge single frames by
 ODD_MM, ODD_SPREADS = 1.5, 5.0
@@ -101,11 +103,35 @@ def _carrying_fits(views: Views, landmark_edges: Sequence[Edge], *, master: str)
         if not missing:
             return [done[edge.source, edge.target] for edge in tree]
         for edge in missing:
-            fit = _fit_pair(views, edge, levels=LEVELS)
-            if fit is not None and _is_near(fit, edge.target_from_source, deg=MAX_MOVE_DEG, metres=MAX_MOVE_M):
-                done[edge.source, edge.target] = fit
-            else:
+            fit = _fit_from_landmarks(views, edge)
+            if fit is None:
                 usable.remove(edge)
+            else:
+                done[edge.source, edge.target] = fit
+
+
+def _fit_from_landmarks(views: Views, guess: Edge) -> PairFit | None:
+    """The coarse-to-fine alignment, begun at a finer level where a narrow overlap leads the coarse ones astray.
+
+    None where every one leaves the landmarks that agreed with the guess.
+    """
+    agreed = _landmark_gaps_m(views, guess, guess.target_from_source) < AGREEING_M
+    for first in range(len(LEVELS)):
+        fit = _fit_pair(views, guess, levels=LEVELS[first:])
+        if fit is not None and _is_near(fit, guess.target_from_source, deg=MAX_MOVE_DEG, metres=MAX_MOVE_M):
+            gaps_m = _landmark_gaps_m(views, guess, fit.alignment.target_from_source)[agreed]
+            if np.median(gaps_m) < MAX_LANDMARK_GAP_M:
+                return fit
+    return None
+
+
+def _landmark_gaps_m(views: Views, pair: Edge, target_from_source: Transform) -> Float[np.ndarray, "n"]:
+    """Distances between the two cameras' positions of each landmark in each frame; NaN where one has none."""
+    gaps = [
+        np.linalg.norm(transform(target_from_source, a.landmarks) - b.landmarks, axis=1)
+        for _, a, b in _both(views, pair.source, pair.target)
+    ]
+    return np.concatenate(gaps)
 
 
 def _fit_pair(views: Views, guess: Edge, *, levels: Sequence[Level]) -> PairFit | None:

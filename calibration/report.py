@@ -82,6 +82,7 @@ def _spread(distance_mm: Float[np.ndarray, "n"]) -> dict[str, Any]:
     return {
         "median_mm": round(float(np.median(distance_mm)), 3),
         "p90_mm": round(float(np.percentile(distance_mm, 90)), 3),
+        "within_10_mm": round(float((distance_mm < 10).mean()), 3),
         "count": len(distance_mm),
     }
 
