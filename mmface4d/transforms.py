@@ -39,11 +39,13 @@ def is_rigid(matrix: np.ndarray, *, tolerance: float = 1e-4) -> bool:
 def rotation_angle_deg(rotation: Rotation) -> float:
     """The angle of a rotation matrix, in degrees."""
     # atan2 keeps its precision near zero, where arccos of the trace loses it
-    sine = np.linalg.norm([
-        rotation[2, 1] - rotation[1, 2],
-        rotation[0, 2] - rotation[2, 0],
-        rotation[1, 0] - rotation[0, 1],
-    ])
+    sine = np.linalg.norm(
+        [
+            rotation[2, 1] - rotation[1, 2],
+            rotation[0, 2] - rotation[2, 0],
+            rotation[1, 0] - rotation[0, 1],
+        ]
+    )
     return float(np.degrees(np.arctan2(sine, np.trace(rotation) - 1)))
 
 
@@ -69,8 +71,10 @@ def quaternion_from_rotation(rotation: Rotation) -> Quaternion:
 def rotation_from_quaternion(quaternion: Quaternion) -> Rotation:
     """Rotation matrix of a quaternion (w, x, y, z), which is normalised first."""
     w, x, y, z = quaternion / np.linalg.norm(quaternion)
-    return np.array([
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ])
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
