@@ -13,7 +13,7 @@ Rotation = Float[np.ndarray, "3 3"]
 Quaternion = Float[np.ndarray, "*batch 4"]  # w, x, y, z
 Vertices = Float[np.ndarray, "n_verts 3"]
 Faces = Int[np.ndarray, "n_faces 3"]
-ColorImage = UInt8[np.ndarray, "height width 3"]  # RGB
+ColorImage = UInt8[np.ndarray, "color_height color_width 3"]  # RGB; a size of its own beside depth and masks
 DepthImage = UInt16[np.ndarray, "height width"]  # millimetres, 0 = invalid
 Mask = Bool[np.ndarray, "height width"]
 TimestampsUsec = Int[np.ndarray, "n_frames"]

@@ -6,6 +6,7 @@ when the sequence is whole. A folder with another key belongs to other inputs an
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class PartialResult:
                 return {key: file[key] for key in file.files}
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             path.unlink()
             return None
 

@@ -1,0 +1,222 @@
+"""Sequences from a small take on disk: statuses, resuming, refusals, and the command line."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmface4d.errors import CalibrationError, FaceNotFoundError, InputError
+from mmface4d.progress import Progress
+from mmface4d.sequence import load_sequence
+from mmface4d.take import MISSING, FrameTable, Take, TakeCamera, TakeWriter
+from mmface4d.transforms import rotation_from_rotvec, transform
+from reconstruct.fast_solver import FastSolver
+from reconstruct.observe import TakeObserver
+from reconstruct.parameters import make_problem
+from reconstruct.partial import PartialResult, frame_name
+from reconstruct.raster import make_rasterizer
+from reconstruct.reconstruct import CAMERAS_MISSING, NO_FACE, OK, REJECTED, _Sequence, keyframes_of
+from tests.reconstruct.scene import COLOR, DEPTH, SERIALS, bumpy_model, observe, pose_in_front, rig
+
+FRAMES = 7
+LEFT_LOST, FACE_LOST, ALL_WRONG = 2, 3, 5
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return make_problem(bumpy_model(), make_rasterizer("warp"))
+
+
+@pytest.fixture(scope="module")
+def truth(problem):
+    """A head that turns a little in every frame."""
+    rotation, translation = pose_in_front()
+    return [
+        problem.model.shape(np.array([0.5, -0.4, 0.8]), np.array([0.1 * i, 0.0]))
+        @ (rotation_from_rotvec(np.array([0.0, 0.01 * i, 0.0])) @ rotation).T
+        + translation
+        + [0.001 * i, 0, 0]
+        for i in range(FRAMES)
+    ]
+
+
+@pytest.fixture(scope="module")
+def take(problem, truth, tmp_path_factory):
+    """Three cameras; the left one misses a frame, one frame has no depth of a face, one shows a wall instead."""
+    import cv2
+
+    calibration = rig()
+    cameras = [
+        TakeCamera(s, "master" if s == "front" else "subordinate", calibration.cameras[s]) for s in SERIALS
+    ]  # fmt: skip
+    jpeg = cv2.imencode(".jpg", np.full((COLOR.height, COLOR.width, 3), 128, np.uint8))[1].tobytes()
+    times = np.arange(FRAMES, dtype=np.int64) * 33_333 + 1_000_000
+    column = {serial: times.copy() for serial in SERIALS}
+    column["left"][LEFT_LOST] = MISSING
+    path = tmp_path_factory.mktemp("takes") / "small"
+    with TakeWriter(path, cameras, fps=30.0) as writer:
+        for frame, vertices in enumerate(truth):
+            seen = observe(problem.model, vertices, noise_m=0.0004, seed=frame)
+            for view in seen.depth_views:
+                if column[view.serial][frame] == MISSING:
+                    continue
+                depth_mm = np.zeros((DEPTH.height, DEPTH.width), np.uint16)
+                if frame == ALL_WRONG:
+                    depth_mm[:] = 760
+                elif frame != FACE_LOST:
+                    depth_mm.ravel()[view.pixel] = np.rint(view.depth_m * 1000)
+                usec = int(times[frame])
+                writer.write(view.serial, color_jpeg=jpeg, depth_mm=depth_mm, color_usec=usec, depth_usec=usec)
+        return writer.finish(FrameTable(times, column, {s: c.copy() for s, c in column.items()}))
+
+
+@pytest.fixture(scope="module")
+def landmarks(problem, truth):
+    found = {serial: np.full((FRAMES, 478, 2), np.nan) for serial in SERIALS}
+    for frame, vertices in enumerate(truth):
+        if frame == FACE_LOST:
+            continue
+        for view in observe(problem.model, vertices).color_views:
+            if frame != LEFT_LOST or view.serial != "left":
+                found[view.serial][frame] = view.landmarks_px
+    return found
+
+
+def run(take: Take, problem, landmarks, output: Path, frames: list[int]):
+    observer = TakeObserver(take, rig(), landmarks)
+    solver = FastSolver(problem)
+    partial = PartialResult(output, {"test": 1})
+    # the patch has no nose or brows where a face's landmarks are lifted, so the actor is fitted on a direct observation
+    actor_fit = solver.fit_actor([direct_observation(problem)])
+    _Sequence(problem, solver, observer, partial, actor_fit, Progress("test", len(frames))).run(frames)
+    return partial, actor_fit
+
+
+def direct_observation(problem):
+    rotation, translation = pose_in_front()
+    vertices = problem.model.shape(np.array([0.5, -0.4, 0.8]), np.zeros(2)) @ rotation.T + translation
+    return observe(problem.model, vertices, noise_m=0.0004)
+
+
+@pytest.fixture(scope="module")
+def whole(take, problem, landmarks, tmp_path_factory):
+    """All frames in one go."""
+    output = tmp_path_factory.mktemp("whole") / "sequence.npz"
+    partial, _ = run(take, problem, landmarks, output, list(range(FRAMES)))
+    return [partial.load(frame_name(frame)) for frame in range(FRAMES)]
+
+
+def test_every_frame_has_a_status_and_the_sequence_goes_on(whole, truth, problem):
+    status = [int(frame["status"]) for frame in whole]
+    assert status[LEFT_LOST] == CAMERAS_MISSING
+    assert status[FACE_LOST] == NO_FACE
+    assert status[ALL_WRONG] == REJECTED
+    assert all(status[frame] == OK for frame in (1, 4, 6))
+    inner = ~problem.model.regions["boundary"]
+    for frame in (1, LEFT_LOST, 4, 6):
+        error = np.linalg.norm(whole[frame]["vertices"] - truth[frame], axis=1)[inner]
+        assert error.mean() < 0.0008, frame
+    # a frame that was not fitted repeats the one before it
+    assert np.allclose(whole[FACE_LOST]["vertices"], whole[FACE_LOST - 1]["vertices"], atol=1e-6)
+    assert np.isnan(whole[FACE_LOST]["depth_residual_mm"])
+
+
+def test_resuming_gives_what_one_run_gives(take, problem, landmarks, tmp_path, whole):
+    output = tmp_path / "sequence.npz"
+    run(take, problem, landmarks, output, [0, 1, 2, 3])
+    partial, _ = run(take, problem, landmarks, output, list(range(FRAMES)))
+    for frame, values in enumerate(whole):
+        again = partial.load(frame_name(frame))
+        assert again is not None
+        assert np.allclose(again["vertices"], values["vertices"], atol=2e-6), frame
+
+
+def test_partial_results_of_other_inputs_are_dropped(tmp_path):
+    output = tmp_path / "sequence.npz"
+    PartialResult(output, {"model": "a"}).store(frame_name(0), {"x": np.ones(3)})
+    assert PartialResult(output, {"model": "a"}).load(frame_name(0)) is not None
+    assert PartialResult(output, {"model": "b"}).load(frame_name(0)) is None
+
+
+def test_a_damaged_partial_frame_is_done_again(tmp_path):
+    partial = PartialResult(tmp_path / "sequence.npz", {})
+    partial.store(frame_name(0), {"x": np.ones(3)})
+    (partial.folder / "frame-000000.npz").write_bytes(b"PK\x03\x04 cut off")
+    assert partial.load(frame_name(0)) is None
+
+
+def test_foreign_files_are_not_deleted(tmp_path):
+    folder = tmp_path / "sequence.npz.partial"
+    folder.mkdir()
+    (folder / "thesis.docx").write_text("precious")
+    with pytest.raises(InputError, match="not of a reconstruction"):
+        PartialResult(tmp_path / "sequence.npz", {})
+    assert (folder / "thesis.docx").read_text() == "precious"
+
+
+def test_keyframes_are_spread_over_frames_with_all_faces():
+    seen = np.zeros((20, 478, 2))
+    poor = seen.copy()
+    poor[:10] = np.nan
+    assert keyframes_of(list(range(20)), {"a": seen, "b": poor}, 4) == [10, 13, 16, 19]
+    with pytest.raises(FaceNotFoundError):
+        keyframes_of([0, 1], {"a": np.full((2, 478, 2), np.nan)}, 4)
+
+
+def test_calibration_of_other_cameras_is_refused(take, landmarks):
+    calibration = rig()
+    del calibration.cameras["left"]
+    with pytest.raises(CalibrationError, match="left is not in the calibration"):
+        TakeObserver(take, calibration, landmarks)
+
+
+def test_observed_points_lie_on_the_surface(take, problem, truth, landmarks):
+    """Through files, lens models and poses: the seen points are the true surface's."""
+    from scipy.spatial import cKDTree
+
+    observer = TakeObserver(take, rig(), landmarks)
+    observer._head = truth[1].mean(0)
+    seen = observer.read(1)
+    for view in seen.depth_views:
+        distance, _ = cKDTree(truth[1]).query(view.points_in_world)
+        assert np.median(distance) < 0.0025  # half the patch's vertex spacing
+        assert transform(view.depth_from_world, view.points_in_world)[:, 2] == pytest.approx(view.depth_m, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_killed_run_goes_on_from_the_command_line(rig_take, tmp_path, run_cli):
+    source = rig_take("still")
+    for arguments in (
+        ("take", "import", source, "-o", tmp_path / "take"),
+        ("calibrate", tmp_path / "take", "-o", tmp_path / "calibration.json"),
+    ):
+        done = run_cli(*arguments, timeout=600)
+        assert done.returncode == 0, done.stderr
+    command = [
+        "reconstruct", tmp_path / "take", "--calibration", tmp_path / "calibration.json", "--frames", "0:6", "-o",
+    ]  # fmt: skip
+    output = tmp_path / "killed.npz"
+    process = subprocess.Popen([sys.executable, "-m", "mmface4d.cli", *map(str, command), str(output)])
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline and not list(output.with_name("killed.npz.partial").glob("frame-*.npz")):
+        time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not output.exists()
+    for target in (output, tmp_path / "whole.npz"):
+        done = run_cli(*command, target, "--json", timeout=600)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)[0]["status"] == {"ok": 6}
+    killed, whole = load_sequence(output), load_sequence(tmp_path / "whole.npz")
+    assert np.abs(killed.vertices - whole.vertices).max() < 2e-4
+    assert not output.with_name("killed.npz.partial").exists()
+    with np.load(source / "truth.npz") as truth:
+        # the surface stands where the true face is: same time, same frame of reference
+        assert np.array_equal(killed.timestamps_usec, truth["timestamps_usec"][:6])
+        offset = np.median(killed.vertices[0], 0) - np.median(truth["vertices"][0][truth["face"]], 0)
+        assert np.abs(offset).max() < 0.03
