@@ -5,11 +5,11 @@ Pixels follow OpenCV: (u, v) with integers at pixel centres. Camera frames: x ri
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator
 
 from mmface4d.arrays import Pixels, Points, Transform
 from mmface4d.transforms import is_rigid, transform
@@ -172,6 +172,16 @@ class IntrinsicsRecord(BaseModel):
     def to_intrinsics(self) -> Intrinsics:
         """The camera these numbers describe."""
         return Intrinsics(**self.model_dump())
+
+
+def _rigid_rows(value: list[list[float]]) -> list[list[float]]:
+    if [len(row) for row in value] != [4] * 4 or not is_rigid(np.array(value)):
+        raise ValueError("not a 4x4 rigid transform (row-major, metres)")
+    return value
+
+
+# how a transform stands in a JSON file
+TransformRecord = Annotated[list[list[float]], AfterValidator(_rigid_rows)]
 
 
 @lru_cache(maxsize=16)

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mmface4d.arrays import Transform
-from mmface4d.cameras import IntrinsicsRecord, RgbdCamera
+from mmface4d.cameras import IntrinsicsRecord, RgbdCamera, TransformRecord
 from mmface4d.errors import CalibrationError
 from mmface4d.files import read_json, write_json
-from mmface4d.transforms import is_rigid
 
 FORMAT = 1
 
@@ -19,17 +18,10 @@ FORMAT = 1
 class _CameraRecord(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    world_from_camera: list[list[float]]
+    world_from_camera: TransformRecord
     color: IntrinsicsRecord
     depth: IntrinsicsRecord
-    color_from_depth: list[list[float]]
-
-    @field_validator("world_from_camera", "color_from_depth")
-    @classmethod
-    def _rigid(cls, value: list[list[float]]) -> list[list[float]]:
-        if np.shape(value) != (4, 4) or not is_rigid(np.array(value)):
-            raise ValueError("not a 4x4 rigid transform (row-major, metres)")
-        return value
+    color_from_depth: TransformRecord
 
 
 class _Record(BaseModel):

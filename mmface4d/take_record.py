@@ -2,11 +2,9 @@
 
 from typing import Any, Literal
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
-from mmface4d.cameras import IntrinsicsRecord
-from mmface4d.transforms import is_rigid
+from mmface4d.cameras import IntrinsicsRecord, TransformRecord
 
 FORMAT = 1
 MAX_CAMERAS = 8
@@ -24,17 +22,10 @@ class CameraRecord(_Strict):
     role: Role
     color: IntrinsicsRecord
     depth: IntrinsicsRecord
-    color_from_depth: list[list[float]]
+    color_from_depth: TransformRecord
     depth_delay_usec: int = 0
     subordinate_delay_usec: int = 0
     settings: dict[str, str] = {}
-
-    @field_validator("color_from_depth")
-    @classmethod
-    def _rigid(cls, value: list[list[float]]) -> list[list[float]]:
-        if np.shape(value) != (4, 4) or not is_rigid(np.array(value)):
-            raise ValueError("not a 4x4 rigid transform (row-major, metres)")
-        return value
 
 
 class FramesRecord(_Strict):
