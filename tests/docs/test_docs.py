@@ -1,5 +1,6 @@
 """What README and docs say is what the program does."""
 
+import json
 import re
 import shlex
 import shutil
@@ -7,13 +8,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
+import cv2
+import numpy as np
 import pytest
 
 import mmface4d.errors
 from mmface4d.cli import mmface4d as program
 from mmface4d.sequence import OF_SEQUENCE, PER_FRAME, STATUS
+from mmface4d.take import open_take
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -43,6 +48,10 @@ def parse(words: list[str]) -> click.Context:
         assert found is not None, f"there is no command {name!r}"
         command = found
     return command.make_context(command.name, rest, parent=context)
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
 
 
 def command_paths(group: click.Group = program, path: str = "mmface4d") -> Iterator[str]:
@@ -96,6 +105,26 @@ def test_every_array_of_a_sequence_is_documented() -> None:
     assert {int(code) for code in re.findall(r"(\d) [a-z ]+(?: ·| \|)", section)} >= set(STATUS)
 
 
+def test_the_shown_cameras_json_is_read(tmp_path: Path, run_cli: Any) -> None:
+    page = (REPOSITORY / "docs" / "image-folders.md").read_text()
+    (text,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "cameras.json").write_text(text)
+    for serial, camera in json.loads(text)["cameras"].items():
+        units = round(0.7 / camera.get("depth_unit_m", 0.001))
+        color, depth = np.full((480, 640, 3), 90, np.uint8), np.full((480, 640), units, np.uint16)
+        for kind, picture in (("color", color), ("depth", depth)):
+            (tmp_path / serial / kind).mkdir(parents=True)
+            for frame in range(2):
+                cv2.imwrite(str(tmp_path / serial / kind / f"{frame:06}.png"), picture)
+    done = run_cli("take", "import", tmp_path, "--layout", "images", "-o", tmp_path / ".take")
+    assert done.returncode == 0, done.stderr
+    with open_take(tmp_path / ".take") as take:
+        assert (len(take), take.master, list(take.cameras)) == (2, "front", ["left", "front"])
+        depth_mm = take.depth_mm(1, "front")
+        assert depth_mm is not None
+        assert (depth_mm == 700).all()
+
+
 @every_page
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
@@ -105,7 +134,7 @@ def test_links_lead_somewhere(page: Path) -> None:
         linked = page.parent / file if file else page
         assert linked.is_file(), f"{page.name} links to {target}"
         headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE) if anchor else []
-        assert not anchor or anchor in {heading.lower().replace(" ", "-") for heading in headings}
+        assert not anchor or anchor in {_anchor(heading) for heading in headings}
 
 
 @pytest.mark.slow
