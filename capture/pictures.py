@@ -30,7 +30,7 @@ def color_jpeg(path: Path, *, size: tuple[int, int]) -> tuple[bytes, bool]:
     with _header(path, data, size=size) as image:
         if image.mode not in COLOR_MODES:
             raise RecordingError(f"{path} is a {_mode(image)} picture", hint="save colour as 8-bit RGB")
-        if image.format == "JPEG":
+        if image.format != "PNG":  # Pillow calls a JPEG that holds several pictures MPO
             # an eighth of the size is decoded quickly and needs all the bytes
             image.draft("L", (max(size[0] // 8, 1), max(size[1] // 8, 1)))
             _load(path, image)

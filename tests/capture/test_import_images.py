@@ -443,6 +443,19 @@ def test_a_jpeg_of_a_camera_is_untouched_whatever_it_carries(folder: Path, outpu
         assert np.abs(color.astype(int) - picture(3)).mean() < 4.0
 
 
+def test_content_decides_and_not_the_ending(folder: Path, output: Path) -> None:
+    """A JPEG named .png and a JPEG of several pictures (MPO) are passed through; grey stays readable."""
+    several = folder / SERIALS[0] / "color" / "0001.jpg"
+    Image.fromarray(picture(1)).save(several, "MPO", save_all=True, append_images=[Image.fromarray(picture(2))])
+    first_color(folder).rename(first_color(folder).with_suffix(".png"))
+    Image.fromarray(picture(2)[..., 0]).save(folder / SERIALS[0] / "color" / "0002.jpg")
+    with imported(folder, output) as take:
+        assert take.color_jpeg(0, SERIALS[0]) == first_color(folder).with_suffix(".png").read_bytes()
+        assert take.color_jpeg(1, SERIALS[0]) == several.read_bytes()
+        assert take.info.notes == []
+        assert all(take.color(frame, SERIALS[0]) is not None for frame in range(FRAMES))
+
+
 def test_the_command_imports_and_refuses(folder: Path, output: Path, run_cli: Callable[..., Any]) -> None:
     done = run_cli("take", "import", folder, "-o", output, "--layout", "images", "--json")
     assert done.returncode == 0, done.stderr
