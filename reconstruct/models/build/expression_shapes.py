@@ -45,10 +45,10 @@ def _corner_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
         return table.spread(handles)
 
     smile_cheek = table.left(
-        {205: (3, 4.5, 1.2), 50: (1.5, 3.2, 1.5), 207: (5, 4.5, -1.5), 206: (3.5, 4, 0.5), 101: (0.5, 2, 0.8)}
+        {205: (3.5, 5.5, 1.5), 50: (1.8, 4, 1.8), 207: (6, 5.5, -2), 206: (4, 5, 0.5), 101: (0.6, 2.5, 1)}
     )
     return {
-        "mouthSmileLeft": pulled((7.5, 8.0, -6.0), smile_cheek),
+        "mouthSmileLeft": pulled((9.0, 9.5, -7.5), smile_cheek),
         "mouthFrownLeft": pulled((0.5, -7.0, -1.0), table.left({202: (0.5, -4, 0), 204: (0, -2, 0)})),
         "mouthDimpleLeft": pulled((5.0, 1.0, -5.5), table.left({207: (2, 0.5, -2)}), reach=1.8),
         "mouthStretchLeft": pulled((8.5, -2.5, -5.5), table.left({214: (4, -1.5, -2), 202: (4, -2.5, -2.5)})),
@@ -74,7 +74,7 @@ def _lip_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
 
     def upper_up(u: float, ring: int) -> Move:
         part = _left(u) * (1 - abs(u) ** 2.5)
-        return 0.5 * part, 6.5 * part, 1.0 * part
+        return 0.6 * part, 8.0 * part, 1.4 * part
 
     def press(sign: Number) -> LipShape:
         inward = (1.6, 1.3, 0.6, 0.0)
@@ -82,22 +82,24 @@ def _lip_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
         return lambda u, ring: (0.0, sign * inward[ring] * _left(u) * arch(u), back[ring] * _left(u) * arch(u))
 
     def roll(sign: Number) -> LipShape:
-        toward = (3.2, 2.6, 0.8, 0.0)
-        back = (-2.0, -4.5, -5.5, -4.0)
+        toward = (4.2, 3.4, 1.0, 0.0)
+        back = (-3.0, -6.5, -7.5, -5.5)
         return lambda u, ring: (0.0, sign * toward[ring] * arch(u), back[ring] * arch(u))
 
     def shrug(outer: Number, contact: Number, forward: Number) -> LipShape:
         up = np.linspace(outer, contact, 4)
         return lambda u, ring: (0.0, float(up[ring]) * arch(u) ** 0.7, forward * arch(u))
 
-    chin_up = table.still([]) | {v: 1e-3 * np.array([0, 4.0, 1.0]) for v in (18, 200, 199, 83, 313, 201, 421)}
+    chin_up = table.still([]) | {v: 1e-3 * np.array([0, 6.0, 1.5]) for v in (18, 200, 199, 83, 313, 201, 421)}
     return {
         "mouthLowerDownLeft": shape(still_lip, lower_down),
-        "mouthUpperUpLeft": shape(upper_up, still_lip, table.left({206: (0.5, 2.5, 0.8), 165: (0.4, 3.5, 0.8)})),
+        "mouthUpperUpLeft": shape(
+            upper_up, still_lip, table.left({206: (1.0, 4.0, 1.2), 165: (0.6, 5.5, 1.2), 203: (0.5, 2.0, 0.5)})
+        ),
         "mouthPressLeft": shape(press(-1.0), press(1.0)),
         "mouthRollUpper": shape(roll(-1.0), still_lip),
         "mouthRollLower": shape(still_lip, roll(1.0)),
-        "mouthShrugLower": shape(shrug(1.6, 2.6, 0.8), shrug(4.2, 2.6, 2.2), chin_up),
+        "mouthShrugLower": shape(shrug(2.4, 4.0, 1.0), shrug(6.5, 4.0, 2.8), chin_up),
         "mouthShrugUpper": shape(shrug(3.2, 2.2, 2.2), shrug(0.6, 2.2, 0.8)),
     }
 
@@ -123,7 +125,7 @@ def _round_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
     chin = {v: 1e-3 * np.array([0, 0, 1.0]) for v in (200, 199)}
     return {
         "mouthFunnel": table.spread(
-            fixed | cheek | chin | table.lips(rounded(0.26, 5.5, 3.5), rounded(0.26, 5.5, -4.5))
+            fixed | cheek | chin | table.lips(rounded(0.28, 7.0, 4.5), rounded(0.28, 7.0, -6.0))
         ),
         "mouthPucker": table.spread(
             fixed | cheek | chin | table.lips(rounded(0.44, 6.0, 0.6), rounded(0.44, 6.0, 0.6))
@@ -135,35 +137,41 @@ def _cheek_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
     """Puffed cheeks, lifted cheeks, and the nose's sneer."""
     still_lips = table.lips(lambda u, ring: (0, 0, 0), lambda u, ring: (0, 0, 0))
     outer = table.rim()
+
+    def pouting(u: float, ring: int) -> Move:
+        return 0.0, 0.0, 2.0 * (1 - u * u)
+
     puff = table.left(
         {
-            207: (7, 0, 5),
-            187: (7, 0, 4),
-            205: (5, 0, 5),
-            192: (6, 0, 1),
-            214: (6, 0, 3),
-            216: (4, 0, 5),
-            212: (5, 0, 4.5),
+            207: (9, 0, 6.5),
+            187: (9, 0, 5),
+            205: (6, 0, 6),
+            192: (8, 0, 1.5),
+            214: (8, 0, 4),
+            216: (5, 0, 6.5),
+            212: (6, 0, 6),
         }
     )
     puff |= {int(table.mirror[v]): move * np.array([-1, 1, 1]) for v, move in puff.items()}
     squint = table.left(
-        {50: (1.5, 3.5, 2), 117: (1.2, 3, 1.8), 118: (0.6, 3, 1.8), 101: (0.5, 3, 1.5), 230: (0, 1.6, 0.8)}
+        {50: (2.2, 5.2, 3), 117: (1.8, 4.5, 2.7), 118: (0.9, 4.5, 2.7), 101: (0.8, 4.5, 2.2), 230: (0, 2.2, 1)}
     )
     sneer = table.left(
         {
-            (49, 48, 129, 64, 102): (0.8, 3.8, -0.4),
-            (98, 240): (0.5, 3, 0),
-            131: (0, 2.6, 0.5),
-            198: (0, 1.6, 0.8),
-            203: (0.6, 3.6, 1.2),
+            (49, 48, 129, 64, 102): (1.3, 6.5, -0.4),
+            (98, 240): (0.8, 4.8, 0),
+            131: (0.2, 4.6, 0.6),
+            198: (0.2, 3.4, 1.2),
+            203: (1.0, 6.4, 2),
+            165: (0.5, 4.5, 1),
+            (39, 40, 73, 74): (0.2, 2.6, 0.4),
         }
     )
     quiet = table.still((33, 133, 159, 145, 9, 105, 66, 52))
     return {
-        "cheekPuff": table.spread(outer | quiet | still_lips | puff),
+        "cheekPuff": table.spread(outer | quiet | table.lips(pouting, pouting) | puff),
         "cheekSquintLeft": table.spread(outer | quiet | still_lips | squint),
-        "noseSneerLeft": table.spread(outer | quiet | table.still((1, 4, 5, 0, 61)) | sneer, length_mm=12),
+        "noseSneerLeft": table.spread(outer | quiet | table.still((1, 4, 5, 0, 17, 14, 61)) | sneer, length_mm=12),
     }
 
 
@@ -186,10 +194,11 @@ def _mouth_close(table: ExpressionTable) -> np.ndarray:
 
 def _mouth_left(table: ExpressionTable) -> np.ndarray:
     def lip(u: float, ring: int) -> Move:
-        return 8.0 - 1.0 * abs(u), 0.8 * u, -1.2 * u
+        return 13.0 - 1.5 * abs(u), 1.2 * u, -3.0 * u
 
-    more = {200: 1e-3 * np.array([3.0, 0, 0]), 164: 1e-3 * np.array([3.0, 0, 0])}
-    return table.spread(table.still(UPPER_FACE_STILL) | table.rim() | table.lips(lip, lip) | more)
+    aside = {200: (5.5, 0, 0), 199: (3.5, 0, 0), 164: (6, 0, 0), 207: (4, 0, 1.5), 427: (5.5, 0, -2.5)}
+    more = {vertex: 1e-3 * np.array(move) for vertex, move in aside.items()}
+    return table.spread(table.still(UPPER_FACE_STILL) | table.rim() | table.lips(lip, lip) | more, length_mm=22)
 
 
 def eye_and_brow_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
@@ -237,10 +246,9 @@ def _lid_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
     meeting = upper + 0.86 * (lower - upper) + arch * np.array([0, 0, 0.0012])
     blink = lids(table, meeting - upper, meeting - lower, gaze=np.zeros(3), sink=0.003)
     # the fold above the lid comes down half-way and lies over the eyeball
-    fold = table.left({(160, 159, 158): (0, 0, 0)})
     blink_skin = table.left({(29, 27, 28): (0, -4.4, 1.6), 30: (0, -3.2, 1.0), 56: (0, -3.2, 1.0), 223: (0, -0.8, 0)})
-    blink = fold | blink | blink_skin
-    squint = _lid_handles(table, -1.3, 2.4) | table.left({(23, 24, 22): (0, 1.9, 0.7), 230: (0, 1.4, 0.7)})
+    blink |= blink_skin
+    squint = _lid_handles(table, -1.7, 3.0) | table.left({(23, 24, 22): (0, 2.7, 1), 230: (0, 2.2, 1)})
     wide = _lid_handles(table, 2.3, -0.7) | table.left({(27, 28, 29): (0, 1.4, -0.5)})
     return {
         "eyeBlinkLeft": table.spread(_around_eye(table) | blink, length_mm=9),
@@ -251,8 +259,8 @@ def _lid_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
 
 def _gaze_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
     looks = {
-        "eyeLookUpLeft": (1.5, 0.5, (0.0, 2.6)),
-        "eyeLookDownLeft": (-2.6, -0.9, (0.0, -2.4)),
+        "eyeLookUpLeft": (2.2, 0.5, (0.0, 2.6)),
+        "eyeLookDownLeft": (-4.4, -1.3, (0.0, -2.4)),
         "eyeLookInLeft": (0.0, 0.0, (-3.4, 0.0)),
         "eyeLookOutLeft": (0.0, 0.0, (3.4, 0.0)),
     }
@@ -278,13 +286,13 @@ def _brow_shapes(table: ExpressionTable) -> dict[str, np.ndarray]:
     )
     outer = table.left(
         {
-            (46, 70): (0.3, 5.5, -0.5),
-            (53, 63): (0.2, 7.0, -0.5),
-            (52, 105): (0, 6.5, -0.5),
-            (65, 66): (0, 3.2, -0.3),
+            (46, 70): (0.3, 7.0, -0.6),
+            (53, 63): (0.2, 9.0, -0.6),
+            (52, 105): (0, 8.5, -0.6),
+            (65, 66): (0, 4.2, -0.4),
             (55, 107): (0, 0.8, 0),
         }
-        | {(224, 225): (0, 2.5, -0.3), 223: (0, 2.3, -0.3), (104, 68): (0, 2.5, 0)}
+        | {(224, 225): (0, 3.2, -0.3), 223: (0, 2.9, -0.3), (104, 68): (0, 4.5, 0)}
     )
     inner_one = table.left(
         {

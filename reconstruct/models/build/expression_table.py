@@ -14,7 +14,7 @@ from reconstruct.models.build.control_mesh import ControlMesh
 from reconstruct.models.build.expressions import Handles, LipShape, Move, Number, SkinSolver, mirrored, turn_about_x
 
 MM = 1e-3
-JAW_ANGLE = np.deg2rad(19.0)
+JAW_ANGLE = np.deg2rad(20.0)
 JAW_HINGE = {"hinge_y": 0.006, "hinge_z": -0.014}  # just in front of the ears
 
 # how far the skin follows the jawbone; right side, mirrored
@@ -61,7 +61,7 @@ class ExpressionTable:
         """Name -> displacement of the control vertices at full weight, metres."""
         from reconstruct.models.build.expression_shapes import eye_and_brow_shapes, mouth_shapes
 
-        shapes = {"jawOpen": self.jaw_open, "jawForward": self._jaw_shift(0, 0.5, 7)}
+        shapes = {"jawOpen": self.jaw_open, "jawForward": self._jaw_shift(0, 0.5, 9)}
         shapes["jawLeft"] = self._jaw_shift(8, 0, 0)
         shapes["jawRight"] = mirrored(shapes["jawLeft"], self.mirror)
         for name, shape in (mouth_shapes(self) | eye_and_brow_shapes(self)).items():

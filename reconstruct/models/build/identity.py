@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 # (length, standard deviation) in millimetres, for x, y and z together
-SCALES_MM = ((85.0, 4.2), (38.0, 2.3), (20.0, 1.25))
+SCALES_MM = ((85.0, 4.2), (38.0, 2.6), (20.0, 1.5))
 COMPONENT_FACTOR = (0.75, 0.9, 1.1)  # heads differ more in depth than in width
 ASYMMETRY = 0.28  # of the symmetric standard deviation
 FLIP = np.array([-1.0, 1.0, 1.0])

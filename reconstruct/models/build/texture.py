@@ -137,14 +137,14 @@ class SkinPaint:
         skin = (1 - np.clip(self.eye_holes + self.soft_sets["mouth_interior"] * 2, 0, 1))[:, None]
         brow, lips = self.brows[:, None], self.lips[:, None]
         bare = skin * (1 - 0.7 * brow)
-        tones = [(-0.105, -0.115, -0.110), (-0.010, -0.030, -0.048), (0.018, -0.016, -0.012)]
+        tones = [(-0.105, -0.115, -0.110), (-0.008, -0.024, -0.040), (0.012, -0.012, -0.009)]
         modes = [bare * np.array(tone) for tone in tones]
         modes.append(brow * np.array([0.13, 0.10, 0.075]))
         modes += [lips * np.array([0.030, -0.040, -0.030]), lips * np.array([-0.060, -0.055, -0.045])]
         iris = (self.irises * (1 - self.pupils))[:, None]
         modes += [iris * np.array([0.04, 0.13, 0.22]), iris * np.array([0.12, 0.09, 0.03])]
         modes.append(skin * self._beard()[:, None] * np.array([-0.075, -0.060, -0.040]))
-        modes.append(skin * self.cheeks[:, None] * np.array([0.014, -0.024, -0.019]))
+        modes.append(skin * self.cheeks[:, None] * np.array([0.010, -0.018, -0.014]))
         modes.append(skin * self._spots((230, 450), 9.0)[:, None] * np.array([-0.035, -0.040, -0.028]))
         for seed in range(6):
             modes.append(
