@@ -17,7 +17,6 @@ MAX_INCIDENCE_DEG = 70.0
 # local quadratic fits: the sensor's noise is correlated over a few pixels, and normals need more room than positions
 POSITION_SIGMA_PX, NORMAL_SIGMA_PX = 2.0, 3.5
 MIN_SUPPORT = 0.6  # of the fit's window must be valid
-OUTLIER_SIGMAS = 6.0
 TERMS = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))  # powers of (column, row)
 
 
@@ -117,11 +116,6 @@ def _smoothed(
     """Rows, columns, depths and slopes (metres per column and per row) by local quadratic fits."""
     middle = float(np.median(depth_m[valid]))
     height_m = np.where(valid, depth_m - middle, 0)
-    fitted, solved = _local_quadratics(height_m, valid, sigma_px=POSITION_SIGMA_PX)
-    off = np.abs(fitted[..., 0] - height_m)
-    usual = 1.4826 * np.median(off[solved]) if solved.any() else 0.0
-    valid = valid & (~solved | (off < OUTLIER_SIGMAS * max(usual, 1e-4)))
-    height_m = np.where(valid, height_m, 0)
     position, solved = _local_quadratics(height_m, valid, sigma_px=POSITION_SIGMA_PX)
     slope, sloped = _local_quadratics(height_m, valid, sigma_px=NORMAL_SIGMA_PX)
     rows, columns = np.nonzero(solved & sloped & valid)
