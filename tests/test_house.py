@@ -1,0 +1,53 @@
+"""The rules of the house that a machine can check: who may import whom, and how large things may grow."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+ROOMS = ("capture", "calibration", "reconstruct")
+# beside the ground floor: the front door's own composition, and the landmarks that reconstruct shares with calibration
+ALLOWED = {
+    ("mmface4d/demo.py", "capture"), ("mmface4d/demo.py", "calibration"), ("mmface4d/demo.py", "reconstruct"),
+    ("mmface4d/demo_actor.py", "capture"), ("mmface4d/demo_actor.py", "reconstruct"),
+    ("reconstruct/", "calibration.landmarks"), ("reconstruct/", "calibration.lift"),
+}  # fmt: skip
+FILES = sorted(path for room in ("mmface4d", *ROOMS) for path in (REPOSITORY / room).rglob("*.py"))
+every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(REPOSITORY).as_posix())
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@every_file
+def test_rooms_stand_on_the_ground_floor_only(path: Path) -> None:
+    name = path.relative_to(REPOSITORY).as_posix()
+    own = name.split("/")[0]
+    for module in imports(ast.parse(path.read_text())):
+        room = module.split(".")[0]
+        if room in ROOMS and room != own:
+            assert any(name.startswith(file) and module.startswith(what) for file, what in ALLOWED), (
+                f"{name} reaches into its neighbour: {module}"
+            )
+
+
+@every_file
+def test_modules_and_functions_stay_readable(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
+            assert node.end_lineno - node.lineno < 60, f"{node.name} has {node.end_lineno - node.lineno + 1} lines"
+
+
+@every_file
+def test_every_module_says_what_it_is_for(path: Path) -> None:
+    text = path.read_text()
+    assert not text.strip() or ast.get_docstring(ast.parse(text))
