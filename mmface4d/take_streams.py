@@ -4,6 +4,7 @@ Chunks are stored as they are, because JPEG and packed depth do not shrink again
 nanoseconds; `publish_time` is the host's arrival time, or equal to `log_time` where it was not recorded.
 """
 
+import fcntl
 import io
 import os
 import struct
@@ -47,6 +48,8 @@ class StreamsWriter:
     ) -> None:
         self._file = path.open("xb")
         self._path = path
+        self._handed_over = 0
+        lock(self._file.fileno(), path)
         self._writer = Writer(self._file, chunk_size=CHUNK_BYTES, compression=CompressionType.NONE)
         self._writer.start(profile=PROFILE)
         # cameras come first, so that a truncated file still tells whose pictures it holds
@@ -65,6 +68,9 @@ class StreamsWriter:
         time_nsec = device_usec * 1000
         publish_nsec = time_nsec if host_nsec is None else host_nsec
         self._writer.add_message(self._channels[serial, kind], time_nsec, data, publish_nsec)
+        if self._file.tell() != self._handed_over:
+            self._file.flush()  # a chunk has ended; its last bytes must not wait for the next one's
+            self._handed_over = self._file.tell()
 
     def add_metadata(self, name: str, values: dict[str, str]) -> None:
         """Adds a named table of texts."""
@@ -83,6 +89,16 @@ class StreamsWriter:
     def close(self) -> None:
         """Closes the file without an index, as a kill would."""
         self._file.close()
+
+
+def lock(handle: int, path: Path) -> None:
+    """Claims an open streams file until it is closed or its process ends; raises TakeError where another has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise TakeError(f"{path} is being written", hint="wait for the recording or import to end") from error
+    except OSError:
+        return  # a file system without locks
 
 
 @dataclass(frozen=True)
