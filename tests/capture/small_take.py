@@ -56,6 +56,12 @@ def frame_table(frames: int, lost: dict[str, set[int]] | None = None) -> FrameTa
     return FrameTable(usec, color, {s: np.where(c == MISSING, MISSING, c + DELAYS[s]) for s, c in color.items()})
 
 
+def at(table: FrameTable, kept: np.ndarray) -> FrameTable:
+    """The table of the frames that are kept."""
+    color = {serial: column[kept] for serial, column in table.color_usec.items()}
+    return FrameTable(table.timestamps_usec[kept], color, {s: c[kept] for s, c in table.depth_usec.items()})
+
+
 def write_pictures(writer: TakeWriter, table: FrameTable, **changed: bytes | np.ndarray) -> None:
     """All pictures; `color` or `depth` in `changed` replace those of every frame."""
     for frame in range(len(table.timestamps_usec)):
