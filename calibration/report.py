@@ -13,6 +13,9 @@ from calibration.views import FrameRef
 from mmface4d.arrays import Points, Transform
 from mmface4d.transforms import rotation_angle_deg, transform
 
+# cameras farther apart see few landmarks in common: what one guesses on the far side of the nose says nothing of poses
+SAME_SIDE_DEG = 60.0
+
 
 def make_report(
     frames: Sequence[FrameRef], views: Views, fits: Sequence[PairFit], *, poses: Mapping[str, Transform],
@@ -62,9 +65,11 @@ def _loop_closure(fits: Sequence[PairFit], poses: Mapping[str, Transform], cente
 
 
 def _held_out(views: Views, poses: Mapping[str, Transform]) -> dict[str, Any] | None:
-    """Distances between the cameras' own 3-D positions of landmarks that no fit used; None with one camera."""
+    """Distances between the cameras' own 3-D positions of landmarks that no fit used; None without a near pair."""
     by_pair, everything = [], []
     for a, b in combinations(poses, 2):
+        if _axes_apart_deg(poses[a], poses[b]) > SAME_SIDE_DEG:
+            continue
         gaps = [
             transform(poses[a], one.landmarks[HELD_OUT]) - transform(poses[b], other.landmarks[HELD_OUT])
             for one, other in zip(views[a], views[b], strict=True)
@@ -76,6 +81,12 @@ def _held_out(views: Views, poses: Mapping[str, Transform]) -> dict[str, Any] | 
             by_pair.append({"source": a, "target": b, **_spread(distance_mm)})
             everything.append(distance_mm)
     return {**_spread(np.concatenate(everything)), "pairs": by_pair} if everything else None
+
+
+def _axes_apart_deg(world_from_a: Transform, world_from_b: Transform) -> float:
+    """The angle between two cameras' optical axes."""
+    cosine = float(world_from_a[:3, 2] @ world_from_b[:3, 2])
+    return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
 
 
 def _spread(distance_mm: Float[np.ndarray, "n"]) -> dict[str, Any]:

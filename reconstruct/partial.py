@@ -44,7 +44,8 @@ class PartialResult:
         """A stored result, or None where it is not there or damaged."""
         path = self.folder / f"{name}.npz"
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # opened here, because numpy does not close a damaged archive
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 return {key: file[key] for key in file.files}
         except FileNotFoundError:
             return None
