@@ -4,6 +4,7 @@ A tail that may have held pictures is kept as `streams.mcap.tail`; where chunks 
 original is kept as `streams.mcap.damaged`. `take.json` is written last, so a recovery that is killed can be repeated.
 """
 
+import filecmp
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -145,7 +146,7 @@ def _renew(salvage: Salvage, path: Path, *, record_is_good: bool) -> list[str]:
     """Writes a fresh streams file in the place of the damaged one; returns the names of what is kept beside it."""
     kept = []
     if salvage.tail_bytes and not salvage.damaged_chunks:
-        kept.append(_keep_tail(salvage, _free_name(path / TAIL)))
+        kept.append(_keep_tail(salvage, path / TAIL))
     with atomic_path(path / STREAMS) as partial:
         _copy(salvage, partial)
         _retire_record(path, is_good=record_is_good)
@@ -156,10 +157,16 @@ def _renew(salvage: Salvage, path: Path, *, record_is_good: bool) -> list[str]:
 
 
 def _keep_tail(salvage: Salvage, target: Path) -> str:
+    """Writes the bytes after the last whole record to a file of their own, unless a recovery before did so."""
+    former = list(target.parent.glob(target.name + "*"))
+    target = _free_name(target)
     with atomic_path(target) as partial, salvage.path.open("rb") as source, partial.open("wb") as out:
         source.seek(salvage.whole_bytes)
         shutil.copyfileobj(source, out)
-    return target.name
+    same = next((file for file in former if filecmp.cmp(file, target, shallow=False)), None)
+    if same is not None:
+        target.unlink()
+    return (same or target).name
 
 
 def _copy(salvage: Salvage, target: Path) -> None:
@@ -192,6 +199,8 @@ def _finish(
     notes.append("recovered: " + _what_was_lost(salvage))
     if audio is None and (path / AUDIO).is_file():
         notes.append("audio.wav cannot be read; it was left where it is")
+    elif audio is None and former and former.audio:
+        notes.append("audio.wav is gone")
     elif audio is not None and audio.start_usec is None:
         audio = audio.model_copy(update={"start_usec": int(pairing.frames.timestamps_usec[0])})
     record = TakeRecord(
@@ -232,8 +241,11 @@ def _read_audio(path: Path, former: TakeRecord | None) -> AudioRecord | None:
         info = soundfile.info(str(path / AUDIO))
     except (soundfile.SoundFileError, RuntimeError):
         return None
-    measured = {"rate": info.samplerate, "channels": info.channels, "samples": info.frames}
-    return former.audio.model_copy(update=measured) if former and former.audio else AudioRecord(**measured)
+    found = AudioRecord(rate=info.samplerate, channels=info.channels, samples=info.frames)
+    if former is None or former.audio is None:
+        return found
+    known = {"start_usec": former.audio.start_usec, "start_source": former.audio.start_source}
+    return found.model_copy(update=known)
 
 
 def _what_was_lost(salvage: Salvage) -> str:

@@ -12,10 +12,11 @@ import soundfile
 
 from capture.check import check_take, report_json, report_text
 from capture.check_sound import measure_sound
-from mmface4d.errors import TakeError
+from mmface4d.errors import EXIT_PRECONDITION, EXIT_VERIFICATION, TakeError
 from mmface4d.take import open_take
 from mmface4d.take_record import SyncRecord
 from tests.capture.small_take import HEIGHT, PERIOD_USEC, START_USEC, WIDTH, frame_table, jpeg, write_take
+from tests.conftest import RunCli
 
 
 @pytest.fixture(scope="module")
@@ -210,3 +211,16 @@ def test_levels_of_a_known_sound(tmp_path: Path) -> None:
     sound = measure_sound(tmp_path / "b.wav")
     assert sound.peak_dbfs == pytest.approx(0, abs=0.1)
     assert sound.rms_dbfs == pytest.approx(0, abs=0.1)
+
+
+def test_the_commands_answer_a_script(whole: Path, path: Path, run_cli: RunCli) -> None:
+    shown = run_cli("take", "show", whole, "--json")
+    assert (shown.returncode, json.loads(shown.stdout)["frames"]) == (0, 20)
+    (path / "take.json").unlink()
+    checked = run_cli("take", "check", whole, path, "--json")
+    assert checked.returncode == EXIT_VERIFICATION
+    assert [report["good"] for report in json.loads(checked.stdout)] == [True, False]
+    recovered = run_cli("take", "recover", path, "--json")
+    assert (recovered.returncode, json.loads(recovered.stdout)["frames"]) == (0, 20)
+    assert run_cli("take", "check", path).returncode == 0
+    assert run_cli("take", "recover", path / "nothing").returncode == EXIT_PRECONDITION

@@ -1,5 +1,6 @@
 """Recovery: whatever a kill or a cut leaves, what is whole comes back exactly, and nothing else is thrown away."""
 
+import contextlib
 import shutil
 import signal
 import struct
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import capture.recover
 from capture.recover import recover_take, report_json, report_text
 from mmface4d.errors import TakeError
 from mmface4d.take import TakeWriter, open_take
@@ -148,6 +150,45 @@ def test_a_recovery_that_was_killed_is_repeated(whole: Path, tmp_path: Path) -> 
         assert take.info.audio.start_source == "host clock"
         assert take.info.notes[0] == "a note"
         assert len(take) == FRAMES - CHUNK_FRAMES
+
+
+@pytest.mark.parametrize("step", ["_copy", "_keep_tail", "_retire_record", "_finish", "_repair_audio", "write_record"])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_stopped_at_any_step_it_can_be_repeated(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, after: bool, damage: str
+) -> None:
+    path = copy_of(whole, tmp_path)
+    data = bytearray((path / "streams.mcap").read_bytes())
+    if damage == "flip":
+        data[chunk_ends(whole)[4] - 100] ^= 1
+    else:
+        del data[chunk_ends(whole)[4] - 100 :]
+    (path / "streams.mcap").write_bytes(data)
+    do = getattr(capture.recover, step)
+
+    def stop(*arguments: object, **options: object) -> None:
+        if after:
+            do(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(capture.recover, step, stop)
+    with contextlib.suppress(KeyboardInterrupt):
+        recover_take(path)
+    monkeypatch.undo()
+    recover_take(path)
+    check_pictures(path, FRAMES - CHUNK_FRAMES, whole)
+    with open_take(path) as take:
+        assert take.info.audio is not None
+        assert take.info.audio.start_source == "host clock"
+    kept = {file.name: file for file in path.iterdir()}
+    if damage == "flip":
+        assert kept["streams.mcap.damaged"].read_bytes() == bytes(data)
+    else:
+        tail = kept["streams.mcap.tail"].read_bytes()
+        assert data.endswith(tail)
+        assert len(tail) > 1000
+        assert "streams.mcap.tail-2" not in kept
 
 
 @pytest.mark.parametrize("sizes", [(0, 0), (36, 0), (0xFFFFFFFF, 0xFFFFFFFF), (36 + 3000, 3000)])
