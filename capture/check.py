@@ -82,6 +82,8 @@ def check_take(path: Path) -> CheckReport:
         if not len(take):
             report.fail("frames", "the take has no frames")
             return report
+        for note in take.info.notes:  # recovered, truncated, converted: no fault by itself, but not as recorded
+            report.warn("note", note)
         _check_calibration(take, report)
         _check_drops(take, report)
         _check_sync(take, report)

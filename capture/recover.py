@@ -254,7 +254,7 @@ def _what_was_lost(salvage: Salvage) -> str:
         parts.append(f"the last {salvage.tail_bytes} bytes were no whole chunk")
     if salvage.damaged_chunks:
         parts.append(f"{salvage.damaged_chunks} of {salvage.chunks + salvage.damaged_chunks} chunks were damaged")
-    return " and ".join(parts) or "no picture that was written is lost"
+    return " and ".join(parts) or "nothing that reached the disk is lost"
 
 
 def _report(path: Path, salvage: Salvage, frames: int, *, whole: bool, **more: Any) -> RecoveryReport:

@@ -95,6 +95,7 @@ def write_take(
     sound_level: float = 0.3,
     sound_start_usec: int | None = START_USEC,
     table: FrameTable | None = None,
+    notes: tuple[str, ...] = (),
     **changed: bytes | np.ndarray,
 ) -> Path:
     """A take of three cameras that is good, but for what is asked to be wrong."""
@@ -110,5 +111,5 @@ def write_take(
             known = {"start_usec": sound_start_usec, "start_source": "host clock"}
             audio = found.model_copy(update=known)
         clocks = {serial: ClockRecord(pairs=frames) for serial in ("left", "right")}
-        writer.finish(table, clocks=clocks, sync=sync, audio=audio, notes=["a note"])
+        writer.finish(table, clocks=clocks, sync=sync, audio=audio, notes=list(notes))
     return path

@@ -71,6 +71,7 @@ CUT_JPEG = jpeg(1)[:-900]
         ("pictures", "fail", {"color": CUT_JPEG}),
         ("pictures", "fail", {"color": jpeg(0, size=(WIDTH + 8, HEIGHT))}),
         ("pictures", "fail", {"color": b"no picture"}),
+        ("note", "warn", {"notes": ("recovered",)}),
         ("audio", "warn", {"sound_s": None}),
         ("audio", "fail", {"sound_s": 19 * PERIOD_USEC / 1e6 - 0.06}),
         ("audio", "fail", {"sound_start_usec": START_USEC + 60_000}),

@@ -25,7 +25,7 @@ FRAMES, CHUNK_FRAMES = 20, 4
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_take(tmp_path_factory.mktemp("takes") / "whole", FRAMES)
+    return write_take(tmp_path_factory.mktemp("takes") / "whole", FRAMES, notes=("a note",))
 
 
 def copy_of(whole: Path, tmp_path: Path) -> Path:

@@ -14,7 +14,9 @@ from tests.capture.small_take import DELAYS, PERIOD_USEC, START_USEC, at, frame_
 
 def test_numbers_of_a_take(tmp_path: Path) -> None:
     lost = {"left": {0, 5, 6, 12}, "right": {19}}
-    with open_take(write_take(tmp_path / "take", 20, lost=lost, sound_start_usec=START_USEC - 250_000)) as take:
+    with open_take(
+        write_take(tmp_path / "take", 20, lost=lost, sound_start_usec=START_USEC - 250_000, notes=("a note",))
+    ) as take:
         summary = json.loads(json.dumps(summarize_take(take)))
     assert summary["frames"] == 20
     assert summary["master"] == "front"
@@ -44,7 +46,7 @@ def test_an_instant_that_all_cameras_lost_is_a_gap_of_each(tmp_path: Path) -> No
 
 
 def test_the_text_tells_what_a_person_asks(tmp_path: Path) -> None:
-    with open_take(write_take(tmp_path / "take", 20, lost={"left": {5, 6}})) as take:
+    with open_take(write_take(tmp_path / "take", 20, lost={"left": {5, 6}}, notes=("a note",))) as take:
         lines = summary_text(summarize_take(take)).splitlines()
     assert lines[0].startswith("take: 20 frames at 30 fps, 0.67 s, 3 cameras")
     assert lines[2].split() == ["camera", "role", "colour", "depth", "delay", "frames", "missing", "clock"]
