@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from mmface4d.errors import UsageError, VerificationError
+from mmface4d.errors import Mmface4dError, SomeItemsFailedError, UsageError, VerificationError
 
 PATH = click.Path(path_type=Path)
 IMPORT_EPILOG = """\b
@@ -104,19 +104,29 @@ def _show(path: Path, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def check(paths: tuple[Path, ...], as_json: bool) -> None:
     """Give a verdict on takes, with reasons; exit code 5 when one is bad."""
-    from capture.check import check_take, report_json, report_text
+    from capture.check import CheckReport, check_take, report_json, report_text
 
-    reports = [check_take(path) for path in paths]
-    click.echo(
-        json.dumps([report_json(report) for report in reports], indent=1)
-        if as_json
-        else "\n".join(report_text(report) for report in reports)
-    )
-    bad = [str(path) for path, report in zip(paths, reports, strict=True) if not report.good]
+    reports: list[CheckReport] = []
+    unread: list[Path] = []
+    for path in paths:
+        try:
+            reports.append(check_take(path))
+        except Mmface4dError as error:
+            if len(paths) == 1:
+                raise
+            click.echo(f"{path}: {error.message}", err=True)
+            unread.append(path)
+    if as_json:
+        click.echo(json.dumps([report_json(report) for report in reports], indent=1))
+    else:
+        click.echo("\n".join(report_text(report) for report in reports))
+    bad = [str(report.path) for report in reports if not report.good]
     if bad:
         raise VerificationError(
             f"{len(bad)} of {len(paths)} takes are bad: {', '.join(bad)}", hint="see the reasons above"
         )
+    if unread:
+        raise SomeItemsFailedError(f"{len(unread)} of {len(paths)} are no takes", hint="see above; the others are good")
 
 
 @take.command(epilog=RECOVER_EPILOG)

@@ -4,8 +4,10 @@ Source: Deng et al. 2019: T = mean + B_tex delta; C = T * (Y(n) gamma^T), gamma[
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 
 from mmface4d.arrays import Points, Vertices
@@ -32,11 +34,12 @@ class ColorSamples:
     color: Points
 
 
-def spherical_harmonics(normals: Points) -> Float[np.ndarray, "*n 9"]:
-    """The nine basis values Y(n) in Deng et al.'s order and signs."""
+def spherical_harmonics(normals: Any) -> Any:
+    """The nine basis values Y(n) [..., 9] of unit normals [..., 3] in Deng et al.'s order and signs (numpy, torch)."""
+    stack: Any = np.stack if isinstance(normals, np.ndarray) else torch.stack
     x, y, z = normals[..., 0], normals[..., 1], normals[..., 2]
-    return np.stack([
-        np.full_like(x, 0.886227), -1.772454 * y, 1.772454 * z, -1.772454 * x, 2.427032 * x * y, -2.427032 * y * z,
+    return stack([
+        0.886227 + 0 * x, -1.772454 * y, 1.772454 * z, -1.772454 * x, 2.427032 * x * y, -2.427032 * y * z,
         0.700624 * (3 * z**2 - 1), -2.427032 * x * z, 1.213516 * (x**2 - y**2),
     ], -1)  # fmt: skip
 

@@ -13,7 +13,7 @@ from scipy import sparse
 from torch import Tensor
 
 from mmface4d.errors import FaceNotFoundError
-from reconstruct.appearance import AMBIENT
+from reconstruct.appearance import AMBIENT, spherical_harmonics
 from reconstruct.energy import ViewHits, color_energy, depth_energy, hits_of, intersect
 from reconstruct.initial import initial_fit
 from reconstruct.models.landmark_sets import IBUG_TO_MEDIAPIPE
@@ -263,15 +263,9 @@ def _normals(vertices: Tensor, faces: Tensor) -> Tensor:
 
 
 def _shading(gamma: Tensor, normal: Tensor) -> Tensor:
-    """Deng et al.'s nine harmonics times the light; see appearance.spherical_harmonics."""
-    x, y, z = normal.unbind(1)
-    harmonics = torch.stack([
-        torch.full_like(x, 0.886227), -1.772454 * y, 1.772454 * z, -1.772454 * x, 2.427032 * x * y,
-        -2.427032 * y * z, 0.700624 * (3 * z**2 - 1), -2.427032 * x * z, 1.213516 * (x**2 - y**2),
-    ], -1)  # fmt: skip
     ambient = torch.zeros_like(gamma)
     ambient[:, 0] = AMBIENT
-    return harmonics @ (gamma + ambient).T
+    return spherical_harmonics(normal) @ (gamma + ambient).T
 
 
 def _torch_sparse(matrix: sparse.spmatrix) -> Tensor:
