@@ -85,11 +85,12 @@ def reconstruct_take(
     settings = settings or ReconstructSettings()
     frames = _wanted_frames(take, settings)
     landmarks = _landmarks(take, frames)
+    keyframes = keyframes_of(frames, landmarks, settings.keyframes if settings.solver == "fast" else 1)
     problem = make_problem(model, make_rasterizer(settings.rasterizer, settings.device))
     observer = TakeObserver(take, calibration, landmarks)
     solver = make_solver(settings.solver, problem)
     partial = PartialResult(output, _key(take, calibration, model, settings))
-    actor_fit = _actor(partial, problem, solver, observer, frames=frames, settings=settings)
+    actor_fit = _actor(partial, problem, solver, observer, keyframes)
     with progress(f"reconstruct {take.name}", len(frames)) as report:
         _Sequence(problem, solver, observer, partial, actor_fit, report).run(frames)
     _write(output, partial, take, calibration, model, frames=frames, settings=settings, actor=actor_fit.actor)
@@ -144,18 +145,11 @@ def keyframes_of(frames: list[int], landmarks: dict[str, np.ndarray], count: int
 
 
 def _actor(
-    partial: PartialResult,
-    problem: Problem,
-    solver: Solver,
-    observer: TakeObserver,
-    *,
-    frames: list[int],
-    settings: ReconstructSettings,
+    partial: PartialResult, problem: Problem, solver: Solver, observer: TakeObserver, keyframes: list[int]
 ) -> ActorFit:
     stored = partial.load("actor")
     if stored is not None:
         return ActorFit.from_arrays(stored)
-    keyframes = keyframes_of(frames, observer.landmarks, settings.keyframes if settings.solver == "fast" else 1)
     with progress("actor", 1) as report:
         observations = [observer.read(frame) for frame in keyframes]
         fit = solver.fit_actor(observations)
