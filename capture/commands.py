@@ -8,6 +8,11 @@ import click
 from mmface4d.errors import Mmface4dError, SomeItemsFailedError, UsageError, VerificationError
 
 PATH = click.Path(path_type=Path)
+TAKE_EPILOG = """\b
+Examples:
+  mmface4d take import recordings/001 -o takes/001
+  mmface4d take check takes/*
+"""
 IMPORT_EPILOG = """\b
 Examples:
   mmface4d take import recordings/001 -o takes/001
@@ -30,7 +35,7 @@ Examples:
 """
 
 
-@click.group()
+@click.group(epilog=TAKE_EPILOG)
 def take() -> None:
     """Import, show, check and recover takes."""
 
