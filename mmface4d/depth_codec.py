@@ -21,7 +21,7 @@ def encode_depth(depth_mm: DepthImage) -> bytes:
     signed = difference.view(np.int16)
     zigzag = ((signed << 1) ^ (signed >> 15)).astype("<u2")  # small differences of both signs become small numbers
     planes = np.ascontiguousarray(zigzag.reshape(-1).view(np.uint8).reshape(-1, 2).T)
-    return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress(planes)
+    return zstandard.ZstdCompressor(level=LEVEL, write_checksum=True).compress(planes.data)
 
 
 def decode_depth(data: bytes, *, width: int, height: int) -> DepthImage:

@@ -123,7 +123,7 @@ class CholeskyFactor:
 
         coo = sparse.coo_matrix(matrix)
         rows, columns = coo.row.astype(np.int32), coo.col.astype(np.int32)
-        self._size = coo.shape[0]
+        self._size = coo.shape[0]  # type: ignore[index]  (never None, whatever scipy says)
         self._solver: Any = cholespy.CholeskySolverD(  # type: ignore[attr-defined]  (a compiled module without stubs)
             self._size,
             rows,

@@ -128,6 +128,7 @@ def test_sound_is_taken_over_and_placed(still):
         assert take.audio_path is not None
         assert take.audio_path.read_bytes() == (still / "audio.wav").read_bytes()
         assert take.audio_start_usec == take.timestamps_usec[0]
+        assert take.info.audio is not None
         assert take.info.audio.start_source == "assumed"
     with import_recordings([still], still / "given", audio_start_s=-0.35) as take:
         assert take.audio_start_usec == take.timestamps_usec[0] - 350_000

@@ -10,13 +10,14 @@ from capture.pairing import CaptureTimes, pair_captures
 from mmface4d.cameras import Intrinsics, RgbdCamera
 from mmface4d.errors import RecordingError
 from mmface4d.take import MISSING, TakeCamera
+from mmface4d.take_record import Role
 
 LENS = Intrinsics(64, 48, 60.0, 60.0, 32.0, 24.0)
 PERIOD_USEC = 33_333
 DELAYS = {"left": -160, "front": 0, "right": 160}
 
 
-def camera(serial: str, role: str = "subordinate") -> TakeCamera:
+def camera(serial: str, role: Role = "subordinate") -> TakeCamera:
     role = "master" if serial == "front" else role
     return TakeCamera(serial, role, RgbdCamera(serial, LENS, LENS, np.eye(4)), depth_delay_usec=DELAYS[serial])
 

@@ -177,13 +177,13 @@ def test_calibration_of_other_cameras_is_refused(take, landmarks):
 
 def test_observed_points_lie_on_the_surface(take, problem, truth, landmarks):
     """Through files, lens models and poses: the seen points are the true surface's."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     observer = TakeObserver(take, rig(), landmarks)
     observer._head = truth[1].mean(0)
     seen = observer.read(1)
     for view in seen.depth_views:
-        distance, _ = cKDTree(truth[1]).query(view.points_in_world)
+        distance, _ = KDTree(truth[1]).query(view.points_in_world)
         assert np.median(distance) < 0.0025  # half the patch's vertex spacing
         assert transform(view.depth_from_world, view.points_in_world)[:, 2] == pytest.approx(view.depth_m, abs=1e-6)
 
