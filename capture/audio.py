@@ -30,7 +30,7 @@ def attach_audio(
     """Takes over a sound file. Its start on the master's clock is, in this order: `start_s` after the first frame as
     given, from `audio.json` and the master's host times, or assumed to be the first frame.
 
-    Host times are of arrival, so a start by the host clock is late by the camera's delivery delay (tens of ms).
+    Host times are of arrival, so a start by the host clock is too early by the camera's delivery delay (tens of ms).
     """
     record = writer.set_audio(source)
     sidecar = source.with_suffix(".json")

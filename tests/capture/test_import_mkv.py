@@ -136,9 +136,9 @@ def test_sound_is_taken_over_and_placed(still):
     start = info["clock"]["first_frame_host_nsec"] - 350_000_000
     (still / "audio.json").write_text(json.dumps({"first_sample_host_nsec": start}))
     with import_recordings([still], still / "clock") as take:
-        # late by the delivery delay of the pictures, which host times cannot tell
-        late_usec = take.timestamps_usec[0] - 350_000 - take.audio_start_usec
-        assert 40_000 < late_usec < 60_000
+        # too early by the delivery delay of the pictures, which host times cannot tell
+        early_usec = take.timestamps_usec[0] - 350_000 - take.audio_start_usec
+        assert 40_000 < early_usec < 60_000
     (still / "audio.wav").write_bytes(b"RIFFnothing")
     assert "no readable sound" in refused(still, [still]).message
 
