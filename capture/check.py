@@ -16,7 +16,7 @@ from capture.check_pictures import (
     frames_to_decode,
     missing_messages,
 )
-from capture.check_sound import SILENT_DBFS, measure_sound
+from capture.check_sound import SILENT_DBFS, SOUND_TOLERANCE_S, measure_sound
 from capture.check_timing import laser_gaps_usec
 from capture.gaps import camera_gaps, present_frames
 from mmface4d.cameras import Intrinsics
@@ -27,7 +27,6 @@ from mmface4d.take import Take, open_take
 SYNC_P99_USEC, SYNC_MAX_USEC = 50.0, 110.0
 LASER_GAP_USEC = 125.0  # pulses of two cameras that are nearer spoil each other's depth
 MOST_DROPS = 0.001  # of the captures
-SOUND_TOLERANCE_S = 0.05
 LEAST_DEPTH, LITTLE_DEPTH = 0.05, 0.2  # share of valid pixels around the centre
 FOCAL_LENGTHS = (0.2, 5.0)  # in picture widths
 BASELINE_M = 0.2  # between the two imagers of one device; a Kinect's is 0.032

@@ -11,6 +11,7 @@ BLOCK_SAMPLES = 1 << 16
 CLIPPED_LEVEL = 0.999
 CLIPPED_RUN = 3  # samples in a row at full scale; a single one may be a peak
 SILENT_DBFS = -50.0
+SOUND_TOLERANCE_S = 0.05  # by which sound may miss the first or the last frame
 FLOOR_DBFS = -120.0
 
 

@@ -19,6 +19,7 @@ TOLERANCE_USEC = 110.0
 COMMON_ORIGIN_USEC = 1000.0
 MOST_DRIFT = 100e-6
 SAME_INSTANT = 0.4  # of a frame period: nearer is the same frame, however badly timed
+FIRST_REACH_USEC = 2_000_000.0  # clocks drift by far less than half a frame period in this time
 DEPTH_SLACK = 0.25  # of a frame period: a depth picture this near its due time belongs to its colour
 
 
@@ -66,7 +67,7 @@ def pair_captures(
             continue
         due = device.color_usec - cameras[serial].subordinate_delay_usec
         coarse = _coarse_line(master, serial, host)
-        line = _fit_clock(due, reference, coarse, period, serial=serial, known=bool(host))
+        line = _fit_clock(due, reference, coarse, period, serial=serial)
         device.master_usec = line(due)
         clocks[serial], error = _clock_record(line, device.master_usec, reference, period)
         errors.append(error)
@@ -134,22 +135,38 @@ def _whole_captures(
     return _Device(camera.serial, color[in_color], depth[in_depth])
 
 
-def _coarse_line(master: str, serial: str, host: dict[str, HostTimes] | None) -> ClockLine:
-    """The subordinate's clock on the master's, by arrival on the host; nothing where that was not recorded."""
+def _coarse_line(master: str, serial: str, host: dict[str, HostTimes] | None) -> ClockLine | None:
+    """The subordinate's clock on the master's, by arrival on the host; None where that was not recorded of both."""
     if not host or serial not in host or master not in host:
-        return ClockLine(0.0, 0.0, 0.0)
+        return None
     theirs, ours = lower_envelope(host[serial]), lower_envelope(host[master])
     middle = float(host[serial].device_usec.mean())
     at_host = float(theirs(np.array([middle]))[0])
     # invert the master's line, whose rate is far below one
     on_master = (at_host - ours.offset_usec + ours.rate * ours.reference_usec) / (1.0 + ours.rate)
-    return ClockLine(middle, on_master - middle, 0.0)
+    return ClockLine(middle, on_master - middle, (1.0 + theirs.rate) / (1.0 + ours.rate) - 1.0)
+
+
+def _outwards(due: np.ndarray, reference: np.ndarray, line: ClockLine, period: float) -> ClockLine:
+    """Follows the drift from where a line is good, twice as far each time, so that it never reaches half a period."""
+    away = np.abs(due - line.reference_usec)
+    reach = FIRST_REACH_USEC
+    while reach < away.max():
+        near = due[away <= reach]
+        mine, theirs = _mutual(line(near), reference, 0.5 * period)
+        if len(mine):
+            line = robust_line(near[mine], reference[theirs])
+        reach *= 2
+    return line
 
 
 def _fit_clock(
-    due: np.ndarray, reference: np.ndarray, line: ClockLine, period: float, *, serial: str, known: bool
+    due: np.ndarray, reference: np.ndarray, coarse: ClockLine | None, period: float, *, serial: str
 ) -> ClockLine:
-    """Refines a line on pairs that are each other's nearest."""
+    """A device's clock on the master's: from a coarse line or a common origin, refined on each other's nearest."""
+    # a common origin holds best at the start of what both recorded, where the clocks have drifted least
+    line = coarse or ClockLine(float(max([due[0], *reference[:1]])), 0.0, 0.0)
+    line = _outwards(due, reference, line, period)
     for _ in range(4):
         mine, theirs = _mutual(line(due), reference, 0.5 * period)
         if not len(mine):
@@ -160,7 +177,7 @@ def _fit_clock(
         line = robust_line(due[mine], reference[theirs])
     start = float(due[0])
     apart = abs(float(line(np.array([start]))[0]) - start)
-    if not known and apart > min(COMMON_ORIGIN_USEC + MOST_DRIFT * start, 0.45 * period):
+    if coarse is None and apart > min(COMMON_ORIGIN_USEC + MOST_DRIFT * start, 0.45 * period):
         raise RecordingError(
             f"the clock of camera {serial} does not share the master's origin (off by {apart / 1000:.1f} ms "
             "or more), and nothing tells by how much",

@@ -25,6 +25,7 @@ from mmface4d.take_record import AudioRecord, FramesRecord, TakeRecord
 from mmface4d.take_streams import StreamsReader, StreamsWriter, lock
 
 STREAMS, RECORD, AUDIO = "streams.mcap", "take.json", "audio.wav"
+IMPORTED = ("k4a mkv", "images")
 DAMAGED, TAIL, FORMER = "streams.mcap.damaged", "streams.mcap.tail", "take.json.former"
 
 
@@ -197,6 +198,8 @@ def _finish(
     audio = _read_audio(path, former)
     notes = list(former.notes) if former else []
     notes.append("recovered: " + _what_was_lost(salvage))
+    if former is None and not salvage.ended and salvage.source.get("kind") in IMPORTED:
+        notes.append("its import was not finished; what was not copied yet, the sound too, is in the recordings only")
     if audio is None and (path / AUDIO).is_file():
         notes.append("audio.wav cannot be read; it was left where it is")
     elif audio is None and former and former.audio:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from capture.check_sound import SOUND_TOLERANCE_S
 from capture.gaps import camera_gaps, present_frames
 from mmface4d.take import Take
 
@@ -67,9 +68,10 @@ def _audio(take: Take) -> dict[str, Any] | None:
     audio = take.info.audio
     if audio is None:
         return None
-    start_s = None
+    start_s = beyond_s = None
     if audio.start_usec is not None and len(take):
         start_s = round((audio.start_usec - int(take.timestamps_usec[0])) / 1e6, 6)
+        beyond_s = round((audio.start_usec - int(take.timestamps_usec[-1])) / 1e6 + audio.duration_s, 6)
     return {
         "duration_s": audio.duration_s,
         "rate": audio.rate,
@@ -77,6 +79,7 @@ def _audio(take: Take) -> dict[str, Any] | None:
         "samples": audio.samples,
         "start_s": start_s,
         "start_source": audio.start_source,
+        "beyond_last_frame_s": beyond_s,
     }
 
 
@@ -151,4 +154,7 @@ def _audio_text(audio: dict[str, Any] | None) -> str:
     text = f"{audio['duration_s']:.3f} s, {audio['rate']} Hz, {channels}"
     if audio["start_s"] is None:
         return f"{text}; its start is not known"
-    return f"{text}; starts {audio['start_s']:+.3f} s from the first frame ({audio['start_source']})"
+    text = f"{text}; starts {audio['start_s']:+.3f} s from the first frame ({audio['start_source']})"
+    if audio["beyond_last_frame_s"] < -SOUND_TOLERANCE_S:
+        text = f"{text}; WARNING: it ends {-audio['beyond_last_frame_s']:.3f} s before the last frame"
+    return text

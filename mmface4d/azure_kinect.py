@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from mmface4d.cameras import Intrinsics, RgbdCamera
 from mmface4d.errors import RecordingError
@@ -89,7 +89,11 @@ def _read(blob: bytes) -> _Information:
         raise RecordingError(f"the factory calibration has {len(blob)} bytes, which is no calibration", hint=hint)
     try:
         return _Blob.model_validate(json.loads(blob.rstrip(b"\0").decode("utf-8-sig"))).CalibrationInformation
-    except (ValueError, RecursionError) as error:  # pydantic's ValidationError is a ValueError
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RecordingError(f"the factory calibration cannot be read: {where}: {first['msg']}", hint=hint) from error
+    except (ValueError, RecursionError) as error:
         raise RecordingError(f"the factory calibration cannot be read: {error}", hint=hint) from error
 
 

@@ -108,6 +108,40 @@ def test_clocks_without_a_common_origin_are_found_by_arrival():
     assert "host_clock.csv" in (error.value.hint or "")
 
 
+@pytest.mark.parametrize("with_host", [False, True])
+def test_drift_of_many_frames_is_followed(with_host):
+    truth = exposures(18_000)
+    rates = {"left": 100e-6, "front": 0.0, "right": -100e-6}  # two frames in ten minutes
+    offsets = {"left": -412_345.0, "front": 0.0, "right": 1_250_480.0} if with_host else dict.fromkeys(DELAYS, 0.0)
+    made = {
+        s: recorded(truth, lost=range(500 * i, 700 * i), rate=rates[s], offset_usec=offsets[s], delay_usec=DELAYS[s])
+        for i, s in enumerate(DELAYS)
+    }
+    times = {s: m[1] for s, m in made.items()}
+    rng = np.random.default_rng(0)
+    host = {
+        s: HostTimes(
+            t.color_usec, np.rint(truth[made[s][0]] * 1000.38 + rng.exponential(3e6, len(made[s][0]))).astype(np.int64)
+        )
+        for s, t in times.items()
+    }
+    pairing = pair_captures(CAMERAS, times, host=host if with_host else None)
+    assert not pairing.unmatched
+    for serial in ("left", "right"):
+        expected = np.full(18_000, MISSING, np.int64)
+        expected[made[serial][0]] = times[serial].color_usec
+        assert (pairing.frames.color_usec[serial] == expected).all()
+        assert pairing.clocks[serial].rate_ppm == pytest.approx(-rates[serial] * 1e6, abs=0.1)
+
+
+def test_arrivals_of_some_cameras_do_not_vouch_for_the_others():
+    truth = exposures(40)
+    times = {s: recorded(truth, offset_usec=12_000.0 * (s == "left"), delay_usec=DELAYS[s])[1] for s in DELAYS}
+    host = {s: arrivals(times[s], 1) for s in ("front", "right")}
+    with pytest.raises(RecordingError, match="camera left does not share"):
+        pair_captures(CAMERAS, times, host=host)
+
+
 def test_badly_timed_captures_are_kept_apart_and_reported():
     truth = exposures(40)
     made = {s: recorded(truth, delay_usec=DELAYS[s], seed=i) for i, s in enumerate(DELAYS)}

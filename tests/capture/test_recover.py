@@ -18,7 +18,7 @@ from capture.recover import recover_take, report_json, report_text
 from mmface4d.errors import TakeError
 from mmface4d.take import TakeWriter, open_take
 from mmface4d.take_streams import CHUNK_BYTES
-from tests.capture.small_take import DELAYS, camera, depth, frame_table, jpeg, write_sound, write_take
+from tests.capture.small_take import DELAYS, camera, depth, frame_table, jpeg, write_pictures, write_sound, write_take
 
 FRAMES, CHUNK_FRAMES = 20, 4
 
@@ -283,6 +283,17 @@ for frame in itertools.count():
                      depth_usec=at + DELAYS[serial])
     print(frame, flush=True)
 """
+
+
+def test_an_import_that_was_killed_says_that_more_is_in_the_recordings(tmp_path: Path) -> None:
+    path = tmp_path / "take"
+    writer = TakeWriter(path, [camera(serial) for serial in DELAYS], fps=30.0, source={"kind": "k4a mkv"})
+    write_pictures(writer, frame_table(FRAMES))
+    writer.flush()
+    writer._streams.close()  # as a kill would
+    report = recover_take(path)
+    assert report.frames == FRAMES
+    assert "in the recordings only" in report_text(report)
 
 
 def test_a_killed_writer_loses_at_most_the_chunk_in_progress(tmp_path: Path) -> None:

@@ -58,6 +58,13 @@ def test_the_text_tells_what_a_person_asks(tmp_path: Path) -> None:
     assert lines[-1] == "note       a note"
 
 
+def test_sound_that_ends_too_early_is_pointed_out(tmp_path: Path) -> None:
+    with open_take(write_take(tmp_path / "take", 20, sound_s=0.3)) as take:
+        summary = summarize_take(take)
+    assert summary["audio"]["beyond_last_frame_s"] == pytest.approx(0.3 - 19 / 30, abs=1e-3)
+    assert "WARNING: it ends 0.333 s before the last frame" in summary_text(summary)
+
+
 def test_a_take_without_sound(tmp_path: Path) -> None:
     with open_take(write_take(tmp_path / "take", 4, sound_s=None)) as take:
         assert summarize_take(take)["audio"] is None
