@@ -13,6 +13,7 @@ from scipy import sparse
 from scipy.io import savemat
 
 from mmface4d.errors import ModelError
+from mmface4d.transforms import rotation_from_rotvec
 from reconstruct.models.bfm2009 import read_bfm2009
 from reconstruct.models.canonical import load_canonical
 from reconstruct.models.flame import JAW, read_flame
@@ -175,12 +176,16 @@ def test_the_jaw_opens_downwards_and_turns_sideways(tmp_path: Path, canonical: M
     from reconstruct.models.flame import _read, jaw_motion
 
     flame = _read(tmp_path / "flame.pkl")
-    chin = flame.v_template[:, 1].argmin()
+    moves_with_jaw = flame.weights[:, JAW] == 1
+    lever = (flame.v_template - flame.J_regressor[JAW] @ flame.v_template)[moves_with_jaw]
     opened, turned = jaw_motion(flame, axis=0, angle_rad=0.2), jaw_motion(flame, axis=1, angle_rad=0.1)
-    assert opened[chin, 2] < -0.005  # the chin goes down and back
-    lower_front = np.flatnonzero(flame.weights[:, JAW] > 0)[flame.v_template[flame.weights[:, JAW] > 0][:, 2].argmax()]
-    assert opened[lower_front, 1] < -0.005
-    assert turned[lower_front, 0] > 0.003  # to the subject's left
+    for motion, rotvec in ((opened, [0.2, 0.0, 0.0]), (turned, [0.0, 0.1, 0.0])):
+        expected = lever @ rotation_from_rotvec(np.array(rotvec)).T - lever
+        np.testing.assert_allclose(motion[moves_with_jaw], expected, atol=1e-4)
+    chin, foremost = np.flatnonzero(moves_with_jaw)[[lever[:, 1].argmin(), lever[:, 2].argmax()]]
+    assert opened[chin, 2] < -0.005  # the chin goes back
+    assert opened[foremost, 1] < -0.003  # what lies before the joint goes down
+    assert turned[foremost, 0] > 0.001  # to the subject's left
     assert np.abs(opened[flame.weights[:, JAW] == 0]).max() < 1e-4
 
 
