@@ -1,6 +1,7 @@
 """What the tests of all rooms share: the data beside the repository, and runs of the real command line."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,9 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"
+
+# a job started in the background ignores Ctrl-C, and so would the programs that the tests start
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RunCli = Callable[..., subprocess.CompletedProcess[str]]
 
