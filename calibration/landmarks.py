@@ -181,7 +181,7 @@ class _Cache:
         try:
             with self.path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 done, pixels = file["done"], file["pixels"]
-        except (ValueError, OSError, KeyError, zipfile.BadZipFile):
+        except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile):
             return  # a damaged cache is made again
         if done.shape == self.done.shape and pixels.shape == self.pixels.shape:
             self.done, self.pixels = done.astype(bool), pixels.astype(np.float32)

@@ -36,17 +36,30 @@ class TakeObserver:
 
     def read(self, frame: int) -> Observation:
         """What the cameras saw; without any landmark the head is looked for where it was last."""
-        present = self.take.present(frame)
-        depth_mm = {serial: self.take.depth_mm(frame, serial) for serial in present}
-        color_views = tuple(self._color_view(frame, serial, depth_mm[serial]) for serial in present)
+        depth_mm = self._depth_mm(frame)
+        color_views = self._color_views(frame, depth_mm)
         self._head = _head_center(color_views) if any(_lifted(view) for view in color_views) else self._head
         return Observation(
             frame=frame,
             timestamp_usec=int(self.take.timestamps_usec[frame]),
             depth_views=tuple(self._depth_views(frame, depth_mm)),
             color_views=color_views,
-            missing=tuple(serial for serial in self.take.cameras if serial not in present),
+            missing=tuple(serial for serial in self.take.cameras if serial not in depth_mm),
         )
+
+    def look_back(self, frames: list[int]) -> None:
+        """Takes the head's place from the last of `frames` that shows it, as reading all of them would."""
+        for frame in reversed(frames):
+            color_views = self._color_views(frame, self._depth_mm(frame))
+            if any(_lifted(view) for view in color_views):
+                self._head = _head_center(color_views)
+                return
+
+    def _depth_mm(self, frame: int) -> dict[str, DepthImage | None]:
+        return {serial: self.take.depth_mm(frame, serial) for serial in self.take.present(frame)}
+
+    def _color_views(self, frame: int, depth_mm: dict[str, DepthImage | None]) -> tuple[ColorView, ...]:
+        return tuple(self._color_view(frame, serial, depth) for serial, depth in depth_mm.items())
 
     def _color_view(self, frame: int, serial: str, depth_mm: DepthImage | None) -> ColorView:
         camera, pose = self.calibration.cameras[serial], self.calibration.world_from_camera[serial]

@@ -49,7 +49,7 @@ class PartialResult:
                 return {key: file[key] for key in file.files}
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
             path.unlink()
             return None
 

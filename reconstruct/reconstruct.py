@@ -179,13 +179,17 @@ class _Sequence:
 
     def run(self, frames: list[int]) -> None:
         """Fits and stores every frame that is not stored yet."""
-        for frame in frames:
+        passed_over = False
+        for index, frame in enumerate(frames):
             stored = self.partial.load(frame_name(frame))
             if stored is None:
+                if passed_over:  # the observer did not see the frames before
+                    self.observer.look_back(frames[:index])
                 self._fit_and_store(frame)
             elif stored["status"] in (OK, CAMERAS_MISSING):
                 fit = _stored_fit(stored)
                 self._remember(Track(fit, int(stored["timestamps_usec"])))
+            passed_over = stored is not None
             self.report.advance()
 
     def _fit_and_store(self, frame: int) -> None:

@@ -136,6 +136,21 @@ def test_resuming_gives_what_one_run_gives(take, problem, landmarks, tmp_path, w
         assert np.allclose(again["vertices"], values["vertices"], atol=2e-6), frame
 
 
+def test_resuming_knows_where_the_head_was(take, problem, landmarks, tmp_path):
+    """A frame without landmarks is tracked by its depth, also as the first one after a stop."""
+    unseen = {serial: pixels.copy() for serial, pixels in landmarks.items()}
+    for pixels in unseen.values():
+        pixels[2] = np.nan
+    whole, _ = run(take, problem, unseen, tmp_path / "whole.npz", [0, 1, 2])
+    run(take, problem, unseen, tmp_path / "stopped.npz", [0, 1])
+    stopped, _ = run(take, problem, unseen, tmp_path / "stopped.npz", [0, 1, 2])
+    expected, values = whole.load(frame_name(2)), stopped.load(frame_name(2))
+    assert expected is not None
+    assert values is not None
+    assert values["status"] == expected["status"] == CAMERAS_MISSING
+    assert np.allclose(values["vertices"], expected["vertices"], atol=2e-6)
+
+
 def test_partial_results_of_other_inputs_are_dropped(tmp_path):
     output = tmp_path / "sequence.npz"
     PartialResult(output, {"model": "a"}).store(frame_name(0), {"x": np.ones(3)})
@@ -146,8 +161,9 @@ def test_partial_results_of_other_inputs_are_dropped(tmp_path):
 def test_a_damaged_partial_frame_is_done_again(tmp_path):
     partial = PartialResult(tmp_path / "sequence.npz", {})
     partial.store(frame_name(0), {"x": np.ones(3)})
-    (partial.folder / "frame-000000.npz").write_bytes(b"PK\x03\x04 cut off")
-    assert partial.load(frame_name(0)) is None
+    for damaged in (b"PK\x03\x04 cut off", b""):
+        (partial.folder / "frame-000000.npz").write_bytes(damaged)
+        assert partial.load(frame_name(0)) is None
 
 
 def test_foreign_files_are_not_deleted(tmp_path):
