@@ -6,7 +6,7 @@ import numpy as np
 
 from capture.audio import attach_audio
 from capture.clocks import HostTimes
-from capture.host_clock import read_host_clock
+from capture.host_clock import read_host_clock, refuse_foreign
 from capture.mkv import Recording, open_recording
 from capture.pairing import CaptureTimes, master_of, pair_captures
 from mmface4d.errors import RecordingError, TakeError
@@ -42,6 +42,8 @@ def import_recordings(
     fps = _fps(recordings)
     with TakeWriter(output, list(cameras.values()), fps=fps, source={"kind": "k4a mkv"}) as writer:
         times, notes = _copy(recordings, writer, host or {}, name=output.name)
+        if host and clock_file:
+            refuse_foreign(clock_file, host, {serial: t.color_usec for serial, t in times.items()})
         pairing = pair_captures(cameras, times, host=host)
         if not len(pairing.frames.timestamps_usec):
             raise RecordingError("the recordings hold no whole capture", hint="check that depth and colour were on")

@@ -3,6 +3,7 @@
 Colour is MJPEG, depth 16-bit big-endian; tags start with K4A_; device time = block time + K4A_START_OFFSET_NS.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ from mmface4d.azure_kinect import parse_factory_calibration
 from mmface4d.cameras import RgbdCamera
 from mmface4d.errors import RecordingError
 from mmface4d.take import TakeCamera
-from mmface4d.take_record import Role
+from mmface4d.take_record import SERIAL_PATTERN, Role
 
 MAX_JPEG_BYTES = 64 << 20
+MOST_USEC = 9 * 10**15  # nanoseconds of it fit 64 bits
 RECORD_AGAIN = "record it again with k4arecorder, or leave the camera out"
 ROLES: dict[str, Role] = {"STANDALONE": "standalone", "MASTER": "master", "SUBORDINATE": "subordinate"}
 _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
@@ -54,6 +56,10 @@ class Recording:
                         continue
                     # pts counts in the container's time base, a microsecond in these files
                     device_usec = round(packet.pts * packet.time_base * 1_000_000) + self.start_offset_usec
+                    if not 0 <= device_usec < MOST_USEC:
+                        raise RecordingError(
+                            f"{self.path}: a picture has the time {device_usec} us, which cannot be", hint=RECORD_AGAIN
+                        )
                     if packet.stream_index == color.index:
                         yield Picture(device_usec, jpeg=self._jpeg(bytes(packet)))
                     elif packet.size == width * height * 2:
@@ -91,6 +97,8 @@ def open_recording(path: Path) -> Recording:
     serial = tags.get("K4A_DEVICE_SERIAL_NUMBER", "")
     if not serial:
         raise RecordingError(f"{path} does not name its device", hint=RECORD_AGAIN)
+    if not re.fullmatch(SERIAL_PATTERN, serial):
+        raise RecordingError(f"{path}: {serial!r} is no serial number of a device", hint=RECORD_AGAIN)
     sync = tags.get("K4A_WIRED_SYNC_MODE", "STANDALONE").upper()
     if sync not in ROLES:
         raise RecordingError(f"{path}: unknown sync mode {sync!r}", hint=f"known: {', '.join(ROLES)}")

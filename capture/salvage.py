@@ -192,9 +192,11 @@ def _unpack(chunk: Chunk) -> list[McapRecord] | None:
     if not whole or zlib.crc32(chunk.data) != chunk.uncompressed_crc:
         return None
     try:
-        return breakup_chunk(chunk)
+        records = breakup_chunk(chunk)
     except DAMAGE:
         return None
+    times = (time for r in records if isinstance(r, Message) for time in (r.log_time, r.publish_time))
+    return None if any(time >= 1 << 63 for time in times) else records
 
 
 def _cameras(salvage: Salvage) -> dict[str, TakeCamera]:

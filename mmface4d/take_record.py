@@ -1,8 +1,8 @@
 """What stands in `take.json`: cameras, frames, clocks, sound, and what could not be matched."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from mmface4d.cameras import IntrinsicsRecord, TransformRecord
 
@@ -10,6 +10,8 @@ FORMAT = 1
 MAX_CAMERAS = 8
 SERIAL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"  # serials name channels and folders, so no path can hide in one
 Role = Literal["master", "subordinate", "standalone"]
+Serial = Annotated[str, StringConstraints(pattern=SERIAL_PATTERN)]
+Usec = Annotated[int, Field(gt=-(1 << 62), lt=1 << 62)]  # differences fit 64 bits
 
 
 class _Strict(BaseModel):
@@ -31,9 +33,9 @@ class CameraRecord(_Strict):
 class FramesRecord(_Strict):
     """One entry an instant. A camera's device times are null where it has no capture of that instant."""
 
-    timestamps_usec: list[int]
-    color_usec: dict[str, list[int | None]]
-    depth_usec: dict[str, list[int | None]]
+    timestamps_usec: list[Usec]
+    color_usec: dict[str, list[Usec | None]]
+    depth_usec: dict[str, list[Usec | None]]
 
     @model_validator(mode="after")
     def _equal_lengths(self) -> "FramesRecord":
@@ -83,10 +85,10 @@ class AudioRecord(_Strict):
     """The sound of a take. `start_source` says how well `start_usec` (master clock, first sample) is known."""
 
     file: Literal["audio.wav"] = "audio.wav"
-    rate: int
-    channels: int
-    samples: int
-    start_usec: int | None = None
+    rate: int = Field(gt=0)
+    channels: int = Field(gt=0)
+    samples: int = Field(ge=0)
+    start_usec: Usec | None = None
     start_source: Literal["host clock", "given", "assumed"] = "assumed"
 
     @property
@@ -101,7 +103,7 @@ class TakeRecord(_Strict):
     format: int = FORMAT
     fps: float
     master: str
-    cameras: dict[str, CameraRecord]
+    cameras: dict[Serial, CameraRecord]
     frames: FramesRecord
     clocks: dict[str, ClockRecord] = {}
     sync: SyncRecord = SyncRecord()

@@ -37,7 +37,7 @@ RECORD_HEAD_BYTES = 9  # opcode and length
 MESSAGE_HEAD_BYTES = 22  # channel, sequence, two times
 KINDS = {"color": "jpeg", "depth": DEPTH_ENCODING}
 # what the mcap package raises on bytes that are no MCAP
-DAMAGE = (McapError, ValueError, KeyError, IndexError, OSError, EOFError, MemoryError, struct.error)
+DAMAGE = (McapError, ValueError, KeyError, IndexError, OverflowError, OSError, EOFError, MemoryError, struct.error)
 
 
 class StreamsWriter:

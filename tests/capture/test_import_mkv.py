@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from capture.host_clock import read_host_clock
 from capture.import_mkv import import_recordings
 from capture.mkv import is_truncated, open_recording
 from mmface4d.errors import RecordingError, TakeError
@@ -141,6 +142,21 @@ def test_sound_is_taken_over_and_placed(still):
         assert 40_000 < early_usec < 60_000
     (still / "audio.wav").write_bytes(b"RIFFnothing")
     assert "no readable sound" in refused(still, [still]).message
+
+
+def test_host_clock_of_another_recording(still, tmp_path):
+    """Its times lie elsewhere between the pictures; believed, they could pair other frames."""
+    lines = (still / "host_clock.csv").read_text().splitlines()
+    moved = [",".join([s, str(int(usec) + 4_321), nsec]) for s, usec, nsec in (line.split(",") for line in lines[1:])]
+    (still / "host_clock.csv").write_text("\n".join([lines[0], *moved]) + "\n")
+    assert "another recording" in refused(tmp_path, [still]).message
+
+
+@pytest.mark.parametrize("row", ["a,1,99999999999999999999", "a,-1,1", "a,1", "a,b,c", "a," + "1" * 200_000 + ",1"])
+def test_damaged_host_clock(tmp_path, row):
+    (tmp_path / "host_clock.csv").write_text(f"serial,color_timestamp_usec,host_monotonic_nsec\n{row}\n")
+    with pytest.raises(RecordingError, match="is no host clock"):
+        read_host_clock(tmp_path / "host_clock.csv")
 
 
 def test_command_line(still, run_cli):

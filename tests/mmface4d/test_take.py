@@ -12,6 +12,7 @@ from mmface4d.cameras import Intrinsics, RgbdCamera
 from mmface4d.depth_codec import decode_depth, encode_depth
 from mmface4d.errors import TakeError
 from mmface4d.take import MISSING, FrameTable, TakeCamera, TakeWriter, open_take
+from mmface4d.take_streams import StreamsReader, StreamsWriter
 
 WIDTH, HEIGHT = 64, 48
 SERIALS = ("A1", "B2")
@@ -131,3 +132,22 @@ def test_a_lost_index_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
     with open_take(tmp_path / "take") as take, pytest.raises(TakeError, match="damaged"):
         take.color_jpeg(1, "A1")
+
+
+@pytest.mark.parametrize(("old", "new"), [("1000000", "9" * 30), ('"A1"', '"../A1"'), ('"fps": 30.0', '"fps": 0')])
+def test_a_record_that_cannot_be_is_refused(tmp_path: Path, old: str, new: str) -> None:
+    write_take(tmp_path / "take")
+    record = tmp_path / "take" / "take.json"
+    assert old in record.read_text()
+    record.write_text(record.read_text().replace(old, new))
+    with pytest.raises(TakeError, match="is damaged"):
+        open_take(tmp_path / "take")
+
+
+def test_times_that_no_clock_shows_are_damage(tmp_path: Path) -> None:
+    path = tmp_path / "streams.mcap"
+    writer = StreamsWriter(path, metadata={}, attachments={}, serials=["A1"])
+    writer.write("A1", "color", jpeg(0), device_usec=(1 << 63) // 1000 + 1)
+    writer.finish()
+    with pytest.raises(TakeError, match="is damaged"):
+        StreamsReader(path)
