@@ -56,7 +56,7 @@ def _parse_frames(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     first, _, end = text.partition(":")
-    if not (first.isdigit() and end.isdigit() and int(first) < int(end)):
+    if not (first.isdecimal() and end.isdecimal() and int(first) < int(end)):
         raise UsageError(f"--frames {text!r} is no range", hint="write FIRST:END, for example 0:30")
     return int(first), int(end)
 

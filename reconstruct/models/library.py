@@ -117,8 +117,10 @@ def _stored_card(path: Path) -> ModelCard:
         header = read_header(path)
     except ModelError as error:
         return ModelCard(path.stem, 0, 0, 0, 0, 0, "", path, problem=error.message)
-    counts = (header["vertices"], header["identities"], header["expressions"], header["textures"], header["landmarks"])
-    return ModelCard(path.stem, *counts, header["source"], path)
+    names = ("vertices", "identities", "expressions", "textures", "landmarks")
+    if not all(isinstance(header.get(name), int) for name in names):
+        return ModelCard(path.stem, 0, 0, 0, 0, 0, "", path, problem=f"{path} does not say what it holds")
+    return ModelCard(path.stem, *(header[name] for name in names), str(header.get("source", "")), path)
 
 
 def _card_of(model: MorphableModel, path: Path | None) -> ModelCard:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mmface4d.errors import ModelError
 from mmface4d.files import atomic_path
-from reconstruct.models.model import LandmarkTable, MorphableModel
+from reconstruct.models.model import REGIONS, LandmarkTable, MorphableModel
 
 FORMAT = 1
 MAX_FILE_BYTES = 2 << 30  # BFM 2009 with all its bases is 96 MB
@@ -40,9 +40,11 @@ def load_model_file(path: Path) -> MorphableModel:
             hint="add the model again: mmface4d model add",
         )
     try:
-        return _from_arrays(header, arrays)
-    except (KeyError, ValueError, TypeError) as error:
+        model = _from_arrays(header, arrays)
+        _check(model)
+    except (KeyError, ValueError, TypeError, IndexError) as error:
         raise _not_ours(path) from error
+    return model
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -92,6 +94,21 @@ def _from_arrays(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Morph
         expression_range=(-np.inf if low is None else low, np.inf if high is None else high),
         source=header["source"],
     )
+
+
+def _check(model: MorphableModel) -> None:
+    """Raises ValueError where arrays do not fit each other; a hash tells of damage, not of what was hashed."""
+    count, marks = model.vertex_count, len(model.landmarks)
+    bases = [(model.identity_basis, model.identity_std), (model.expression_basis, model.expression_std)]
+    if model.texture_basis is not None and model.texture_std is not None:
+        bases.append((model.texture_basis, np.maximum(model.texture_std, 1e-9)))
+    fits = all(basis.shape == (len(std), count, 3) and (std > 0).all() for basis, std in bases)
+    fits &= model.mean.shape == (count, 3) and all(mask.shape == (count,) for mask in model.regions.values())
+    fits &= all(len(part) == marks for part in (model.landmarks.corners, model.landmarks.barycentric))
+    for index, most in ((model.faces, count), (model.landmarks.corners, count), (model.landmarks.mediapipe, 478)):
+        fits &= index.dtype.kind in "iu" and (not index.size or (index.min() >= 0 and index.max() < most))
+    if not fits or not set(REGIONS) <= model.regions.keys():
+        raise ValueError("arrays that do not fit each other")
 
 
 def _digest(arrays: dict[str, np.ndarray], header: dict[str, Any]) -> str:

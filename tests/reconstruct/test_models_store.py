@@ -74,3 +74,23 @@ def test_truncated_and_foreign_files_are_refused(tmp_path: Path) -> None:
         load_model_file(tmp_path / "pickled.npz")
     with pytest.raises(ModelError, match="does not exist"):
         load_model_file(tmp_path / "nowhere.npz")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"expression_std": np.array([1.0, 0.0])},
+        {"identity_std": np.ones(3)},
+        {"faces": np.array([[0, 1, 12]], dtype=np.int32)},
+        {"mean": np.zeros((11, 3))},
+        {"regions": {}},
+        {"identity_basis": np.ones((4, 12))},
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_whatever_their_hash(tmp_path: Path, wrong: dict) -> None:
+    model = small_model()
+    for name, value in wrong.items():
+        object.__setattr__(model, name, value)
+    save_model(tmp_path / "small.npz", model)
+    with pytest.raises(ModelError, match="not a stored model"):
+        load_model_file(tmp_path / "small.npz")
