@@ -42,7 +42,7 @@ def import_images(folder: Path, output: Path, *, audio: Path | None = None) -> T
         record = None if audio is None else attach_audio(writer, audio, first_frame_usec=first)
         return writer.finish(
             pairing.frames, clocks=pairing.clocks, sync=pairing.sync, unmatched=pairing.unmatched, audio=record,
-            notes=_notes(source, encoded),
+            notes=_notes(source, encoded) + pairing.notes,
         )  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def import_recordings(
             record = attach_audio(writer, audio, first_frame_usec=first, start_s=audio_start_s, host=master_host)
         return writer.finish(
             pairing.frames, clocks=pairing.clocks, sync=pairing.sync, unmatched=pairing.unmatched, audio=record,
-            notes=notes,
+            notes=notes + pairing.notes,
         )  # fmt: skip
 
 

@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Int
 
-from capture.clocks import ClockLine, HostTimes, lower_envelope, robust_line
+from capture.clocks import (
+    LEAST_PAIRS_FOR_RATE,
+    LEAST_SPAN_USEC,
+    ClockLine,
+    HostTimes,
+    lower_envelope,
+    robust_line,
+)
 from mmface4d.errors import RecordingError
 from mmface4d.take import MISSING, FrameTable, TakeCamera
 from mmface4d.take_record import ClockRecord, SyncRecord, UnmatchedRecord
@@ -20,6 +27,7 @@ COMMON_ORIGIN_USEC = 1000.0
 MOST_DRIFT = 100e-6
 SAME_INSTANT = 0.4  # of a frame period: nearer is the same frame, however badly timed
 FIRST_REACH_USEC = 2_000_000.0  # clocks drift by far less than half a frame period in this time
+RATE_WANDERS = 1e-6  # by temperature
 DEPTH_SLACK = 0.25  # of a frame period: a depth picture this near its due time belongs to its colour
 
 
@@ -39,6 +47,7 @@ class Pairing:
     clocks: dict[str, ClockRecord]
     sync: SyncRecord
     unmatched: list[UnmatchedRecord]
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -61,7 +70,7 @@ def pair_captures(
     master = master_of(cameras)
     reference = devices[master].color_usec.astype(np.float64)
     devices[master].master_usec = reference
-    clocks, errors, violations = {}, [], []
+    clocks, errors, violations, notes = {}, [], [], []
     for serial, device in devices.items():
         if serial == master or not len(device.color_usec):
             continue
@@ -69,10 +78,12 @@ def pair_captures(
         coarse = _coarse_line(master, serial, host)
         line = _fit_clock(due, reference, coarse, period, serial=serial)
         device.master_usec = line(due)
+        if coarse is None:
+            notes += _doubts(line, due, reference, period, serial=serial)
         clocks[serial], error = _clock_record(line, device.master_usec, reference, period)
         errors.append(error)
     frames = _assemble(devices, master, period, unmatched, violations)
-    return Pairing(frames, clocks, _sync_record(errors, violations), unmatched)
+    return Pairing(frames, clocks, _sync_record(errors, violations), unmatched, notes)
 
 
 def master_of(cameras: dict[str, TakeCamera]) -> str:
@@ -184,6 +195,27 @@ def _fit_clock(
             hint="put host_clock.csv (serial,color_timestamp_usec,host_monotonic_nsec) beside the recordings",
         )
     return line
+
+
+def _doubts(line: ClockLine, due: np.ndarray, reference: np.ndarray, period: float, *, serial: str) -> list[str]:
+    """Whether a common origin, taken for granted, fits the drift that was seen: clocks that ran long can be frames off.
+
+    The line's rate has the standard deviation of a slope through equally spaced times with the residuals' noise.
+    """
+    mine, theirs = _mutual(line(due), reference, 0.5 * period)
+    span = float(np.ptp(due[mine]))
+    if len(mine) < LEAST_PAIRS_FOR_RATE or span < LEAST_SPAN_USEC:
+        return []
+    noise = float(np.std(line(due[mine]) - reference[theirs]))
+    rate_std = noise * (12 / len(mine)) ** 0.5 / span
+    unsure = line.reference_usec * (3 * rate_std + RATE_WANDERS)
+    off = abs(float(line(np.zeros(1))[0]))
+    if unsure > 0.25 * period or off < 0.5 * period:
+        return []
+    return [
+        f"camera {serial}: its clock's drift says that it may be paired {off / period:.0f} frames off; "
+        "host_clock.csv beside the recordings would tell"
+    ]
 
 
 def _clock_record(

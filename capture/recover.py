@@ -197,6 +197,7 @@ def _finish(
     audio_repaired = _repair_audio(path)
     audio = _read_audio(path, former)
     notes = list(former.notes) if former else []
+    notes += [note for note in pairing.notes if note not in notes]
     notes.append("recovered: " + _what_was_lost(salvage))
     if former is None and not salvage.ended and salvage.source.get("kind") in IMPORTED:
         notes.append("its import was not finished; what was not copied yet, the sound too, is in the recordings only")

@@ -197,3 +197,16 @@ def test_robust_line_shrugs_off_outliers():
     target[::20] += 8000
     line = robust_line(source, target)
     assert np.abs(line(source) - (source * (1 + 30e-6) + 1234)).max() < 5
+
+
+def test_clocks_that_ran_long_before_the_take_are_doubted():
+    """An hour of 15 ppm is more than a frame; the drift that is seen tells what the exposures cannot."""
+    for rate, doubted in ((15e-6, ["left", "right"]), (0.2e-6, [])):
+        truth = exposures(300, start=3_600_000_000)
+        rates = {"left": rate, "front": 0.0, "right": -rate}
+        times = {
+            s: recorded(truth, rate=r, jitter_usec=5, delay_usec=DELAYS[s], seed=i)[1]
+            for i, (s, r) in enumerate(rates.items())
+        }
+        notes = pair_captures(CAMERAS, times).notes
+        assert [note.split()[1].rstrip(":") for note in notes] == doubted
