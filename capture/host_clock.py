@@ -39,7 +39,7 @@ def read_host_clock(path: Path) -> dict[str, HostTimes]:
     return out
 
 
-def refuse_foreign(path: Path, host: dict[str, HostTimes], color_usec: dict[str, Int[np.ndarray, "_"]]) -> None:
+def refuse_foreign(path: Path, host: dict[str, HostTimes], color_usec: dict[str, Int[np.ndarray, "n_color"]]) -> None:
     """Raises RecordingError where the arrival times are not of these pictures: they would pair wrong frames."""
     for serial, recorded in color_usec.items():
         if serial not in host or not len(recorded):
