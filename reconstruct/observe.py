@@ -31,6 +31,15 @@ class TakeObserver:
                 f"{', '.join(calibration.cameras)}",
                 hint="calibrate on a take of the same rig: mmface4d calibrate TAKE -o calibration.json",
             )
+        for serial, camera in take.rgbd.items():
+            known = calibration.cameras[serial]
+            if (camera.color.size, camera.depth.size) != (known.color.size, known.depth.size):
+                raise CalibrationError(
+                    f"{take.path}: camera {serial} was recorded in another mode than in the calibration "
+                    f"(colour {camera.color.size}, depth {camera.depth.size}; "
+                    f"calibrated {known.color.size}, {known.depth.size})",
+                    hint="calibrate on a take that was recorded with the same settings",
+                )
         self.take, self.calibration, self.landmarks = take, calibration, landmarks
         self._head: Points | None = None  # world, of the last frame that had one
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -188,6 +189,14 @@ def test_calibration_of_other_cameras_is_refused(take, landmarks):
     calibration = rig()
     del calibration.cameras["left"]
     with pytest.raises(CalibrationError, match="left is not in the calibration"):
+        TakeObserver(take, calibration, landmarks)
+
+
+def test_calibration_of_another_mode_is_refused(take, landmarks):
+    calibration = rig()
+    camera = calibration.cameras["left"]
+    calibration.cameras["left"] = replace(camera, color=camera.color.scaled(2.0))
+    with pytest.raises(CalibrationError, match="left was recorded in another mode"):
         TakeObserver(take, calibration, landmarks)
 
 
