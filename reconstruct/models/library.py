@@ -120,7 +120,9 @@ def _stored_card(path: Path) -> ModelCard:
     names = ("vertices", "identities", "expressions", "textures", "landmarks")
     if not all(isinstance(header.get(name), int) for name in names):
         return ModelCard(path.stem, 0, 0, 0, 0, 0, "", path, problem=f"{path} does not say what it holds")
-    return ModelCard(path.stem, *(header[name] for name in names), str(header.get("source", "")), path)
+    vertices, identities, expressions, textures, landmarks = (int(header[name]) for name in names)
+    source = str(header.get("source", ""))
+    return ModelCard(path.stem, vertices, identities, expressions, textures, landmarks, source, path)
 
 
 def _card_of(model: MorphableModel, path: Path | None) -> ModelCard:
