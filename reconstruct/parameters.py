@@ -45,7 +45,6 @@ class Terms:
     depth: DepthTerm | None
     landmark: LandmarkTerm | None
     landmark_bias_px: dict[str, Pixels] | None = None
-    expression_std_factor: float = 1.0
     # expression of the frame before and how far it may have moved since (in standard deviations of the model)
     previous_expression: np.ndarray | None = None
     previous_std: float = 1.0
@@ -100,7 +99,6 @@ class _Linear:
 
     hessian: np.ndarray
     gradient: np.ndarray
-    cost: float
 
 
 def _linearize(
@@ -121,14 +119,14 @@ def _linearize(
         columns += [sparse_rows @ problem.identity_columns, along_scale]
     jacobian = np.concatenate(columns, 1)
     weighted = jacobian * kept.weight[:, None]
-    return _Linear(weighted.T @ jacobian, weighted.T @ kept.residual, float(kept.weight @ kept.residual**2))
+    return _Linear(weighted.T @ jacobian, weighted.T @ kept.residual)
 
 
 def _expression_prior(
     model: MorphableModel, beta: np.ndarray, terms: Terms
 ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
     """Precision and gradient of the prior: zero mean, and a firm pull back into the coefficients' range."""
-    precision = (model.expression_std * terms.expression_std_factor) ** -2.0
+    precision = model.expression_std**-2.0
     gradient = precision * beta
     low, high = model.expression_range
     beyond = np.minimum(beta - low, 0) + np.maximum(beta - high, 0)
