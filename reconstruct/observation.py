@@ -46,6 +46,15 @@ class ColorView:
     color_from_world: Transform
     landmarks_px: Pixels  # [478, 2]
     lifted_in_world: Points  # [478, 3], the landmarks with depth; NaN where depth does not hold them or nobody asked
+    head: "HeadCrop | None" = None  # the picture around the head; None where it is out of view or the picture is lost
+
+
+@dataclass(frozen=True)
+class HeadCrop:
+    """The part of a colour picture around the head."""
+
+    image: ColorImage
+    imager: Intrinsics  # of the crop
 
 
 @dataclass(frozen=True)
@@ -112,11 +121,20 @@ def depth_view(
     )
 
 
-def _head_box(imager: Intrinsics, head_in_depth: Points) -> tuple[int, int, int, int] | None:
-    if head_in_depth[2] <= HEAD_RADIUS_M:
+def head_crop(imager: Intrinsics, color: ColorImage, head_in_camera: Points) -> HeadCrop | None:
+    """The picture within HEAD_RADIUS_M of the head's centre; None where the head is out of view."""
+    box = _head_box(imager, head_in_camera)
+    if box is None:
         return None
-    u, v = imager.project(head_in_depth)
-    radius = HEAD_RADIUS_M * imager.fx / head_in_depth[2] + CROP_MARGIN_PX
+    left, top, right, bottom = box
+    return HeadCrop(color[top:bottom, left:right], imager.cropped(left, top, right - left, bottom - top))
+
+
+def _head_box(imager: Intrinsics, head_in_camera: Points) -> tuple[int, int, int, int] | None:
+    if head_in_camera[2] <= HEAD_RADIUS_M:
+        return None
+    u, v = imager.project(head_in_camera)
+    radius = HEAD_RADIUS_M * imager.fx / head_in_camera[2] + CROP_MARGIN_PX
     left, right = int(max(u - radius, 0)), int(min(u + radius, imager.width))
     top, bottom = int(max(v - radius, 0)), int(min(v + radius, imager.height))
     return (left, top, right, bottom) if right - left > 16 and bottom - top > 16 else None

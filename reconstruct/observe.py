@@ -1,16 +1,18 @@
 """Reads a take's frames into observations: landmarks first, then the depth around the head."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float
 
 from calibration.lift import lift_landmarks
-from mmface4d.arrays import DepthImage, Points
+from mmface4d.arrays import ColorImage, DepthImage, Points
 from mmface4d.errors import CalibrationError
 from mmface4d.rig_calibration import RigCalibration
 from mmface4d.take import Take
 from mmface4d.transforms import invert, transform
 from reconstruct.models.landmark_sets import IBUG_TO_MEDIAPIPE
-from reconstruct.observation import ColorView, DepthView, Observation, depth_view
+from reconstruct.observation import ColorView, DepthView, Observation, depth_view, head_crop
 
 BEHIND_SURFACE_M = 0.03  # the head's centre lies behind the landmarks on its surface
 LEAST_LIFTED = 5
@@ -46,13 +48,14 @@ class TakeObserver:
     def read(self, frame: int) -> Observation:
         """What the cameras saw; without any landmark the head is looked for where it was last."""
         depth_mm = self._depth_mm(frame)
+        color = {serial: self.take.color(frame, serial) for serial in depth_mm}
         color_views = self._color_views(frame, depth_mm)
         self._head = _head_center(color_views) if any(_lifted(view) for view in color_views) else self._head
         return Observation(
             frame=frame,
             timestamp_usec=int(self.take.timestamps_usec[frame]),
-            depth_views=tuple(self._depth_views(frame, depth_mm)),
-            color_views=color_views,
+            depth_views=tuple(self._depth_views(depth_mm, color)),
+            color_views=tuple(self._with_picture(view, color[view.serial]) for view in color_views),
             missing=tuple(serial for serial in self.take.cameras if serial not in depth_mm),
         )
 
@@ -84,7 +87,14 @@ class TakeObserver:
             lifted_in_world=lifted,
         )
 
-    def _depth_views(self, frame: int, depth_mm: dict[str, DepthImage | None]) -> list[DepthView]:
+    def _with_picture(self, view: ColorView, color: ColorImage | None) -> ColorView:
+        if self._head is None or color is None:
+            return view
+        return replace(view, head=head_crop(view.imager, color, transform(view.color_from_world, self._head)))
+
+    def _depth_views(
+        self, depth_mm: dict[str, DepthImage | None], color: dict[str, ColorImage | None]
+    ) -> list[DepthView]:
         if self._head is None:
             return []
         views = [
@@ -92,7 +102,7 @@ class TakeObserver:
                 self.calibration,
                 serial,
                 depth_mm=depth,
-                color=self.take.color(frame, serial),
+                color=color[serial],
                 head_in_world=self._head,
             )
             for serial, depth in depth_mm.items()
