@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,3 +71,14 @@ def read_json(path: Path, *, max_bytes: int = 64 << 20) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON: {error}", hint="the file is damaged; make it again") from error
+
+
+def user_cache_folder() -> Path:
+    """Where what can be made again may lie: $MMFACE4D_CACHE, or the user's cache folder of the platform."""
+    if folder := os.environ.get("MMFACE4D_CACHE"):
+        return Path(folder).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "mmface4d" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "mmface4d"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmface4d"
