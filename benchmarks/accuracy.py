@@ -7,32 +7,12 @@ rigid alignment per sequence, camera poses). Models other than canonical must ha
 Prints JSON; lengths in mm.
 """
 
-import json
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import click
-
-PROGRAM = [sys.executable, "-m", "mmface4d.cli"]
-
-
-def run(*arguments: object) -> float:
-    """Runs the program; returns its seconds."""
-    started = time.monotonic()
-    done = subprocess.run([*PROGRAM, *map(str, arguments)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise click.ClickException(f"{' '.join(map(str, arguments))}: exit {done.returncode}\n{done.stderr}")
-    return time.monotonic() - started
-
-
-def score(rig: Path, truth: Path, *arguments: object) -> dict[str, Any]:
-    """The rig's verdict."""
-    command = [sys.executable, str(rig / "evaluate.py"), "--truth", str(truth), *map(str, arguments)]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+from common import print_json, run, say, score
 
 
 def measure(rig: Path, source: Path, work: Path, *, model: str, solver: str, frames: str | None) -> dict[str, Any]:
@@ -95,8 +75,8 @@ def main(
         for model in models:
             for solver in solvers:
                 rows.append(measure(rig, source, work, model=model, solver=solver, frames=frames))
-                click.echo(json.dumps(rows[-1]), err=True)
-    click.echo(json.dumps({"cameras": poses, "reconstructions": rows}, indent=1))
+                say(rows[-1])
+    print_json({"cameras": poses, "reconstructions": rows})
 
 
 if __name__ == "__main__":

@@ -1,0 +1,233 @@
+"""This project's solver against what a user would pick instead, on the same points of the same frames, in one run.
+
+    python benchmarks/alternatives.py --rig ../shared/rig --takes TAKES --work WORK --take speech --take still
+
+TAKES holds folders made by the rig's make_takes.py, whose evaluate.py scores every result after one rigid alignment
+per sequence. Every tool is given the same trusted depth points and the same landmarks; see other_tools.py for what it
+makes of them. Same-vertex errors are null where a tool keeps no topology. Prints JSON; lengths in mm.
+"""
+
+import importlib.util
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import other_tools as tools
+from common import Prepared, prepare, print_json, say, score
+
+from mmface4d.arrays import Vertices
+from mmface4d.errors import Mmface4dError
+from reconstruct.models.library import load_model
+from reconstruct.models.model import MorphableModel
+from reconstruct.observation import Observation
+
+FAR_M = 100.0
+GIVEN = {
+    "mmface4d fast": "depth pixels, landmark pixels and pictures of all views; the morphable model",
+    "trimesh nricp_amberg": "Poisson mesh of the fused points, lifted landmarks; the model's mean",
+    "trimesh nricp_sumner": "Poisson mesh of the fused points, lifted landmarks; the model's mean",
+    "open3d poisson": "fused points with normals",
+    "open3d tsdf": "depth pictures of all views, lens distortion taken out",
+    "open3d icp": "fused points with normals, lifted landmarks; the model's mean",
+    "open3d generalized_icp": "fused points with normals, lifted landmarks; the model's mean",
+    "open3d arap": "fused points with normals, lifted landmarks; the model's mean",
+}
+SURFACES: dict[str, Callable[[Observation], Any]] = {
+    "open3d poisson": lambda observation: tools.poisson(tools.Scan.of(observation)),
+    "open3d tsdf": tools.tsdf,
+}
+# trimesh asks it for the closest triangle
+NEEDS = {"trimesh nricp_amberg": ("trimesh", "rtree"), "trimesh nricp_sumner": ("trimesh", "rtree")}
+
+
+@dataclass(frozen=True)
+class Meshes:
+    """What a tool made of the frames, and how long each took."""
+
+    vertices: list[Vertices]
+    faces: list[np.ndarray]
+    seconds: list[float]
+    actor_s: float = 0.0  # before the first frame: the actor
+
+
+def follow_fast(model: MorphableModel, observations: list[Observation]) -> Meshes:
+    """The actor from all frames, then frame after frame."""
+    from reconstruct.fast_solver import FastSolver
+    from reconstruct.parameters import make_problem
+    from reconstruct.raster import make_rasterizer
+    from reconstruct.state import posed
+    from reconstruct.tracks import Track
+
+    solver = FastSolver(make_problem(model, make_rasterizer("warp")))
+    started = time.monotonic()
+    actor_fit = solver.fit_actor(observations)
+    actor_s, before = time.monotonic() - started, []
+    made, seconds = [], []
+    for observation in observations:
+        started = time.monotonic()
+        fit = solver.track(observation, actor_fit, before) if before else solver.start(observation, actor_fit)
+        if fit is None:
+            raise ValueError(f"frame {observation.frame} shows no face")
+        seconds.append(time.monotonic() - started)
+        before = [Track(fit, observation.timestamp_usec), *before[:1]]
+        made.append(posed(model, actor_fit.actor, fit))
+    return Meshes(made, [model.faces] * len(made), seconds, actor_s)
+
+
+def follow_template(
+    model: MorphableModel, observations: list[Observation], move: Callable[[Vertices, tools.Scan], Vertices]
+) -> Meshes:
+    """The model's mean, laid on the first frame's landmarks, then moved from frame to frame."""
+    made, seconds, at = [], [], None
+    for observation in observations:
+        started = time.monotonic()
+        scan = tools.Scan.of(observation, model.landmarks)
+        at = move(tools.landmark_pose(model, scan) if at is None else at, scan)
+        seconds.append(time.monotonic() - started)
+        made.append(at)
+    return Meshes(made, [model.faces] * len(made), seconds)
+
+
+def follow_surface(observations: list[Observation], fuse: Callable[[Observation], Any]) -> Meshes:
+    """Each frame's own mesh."""
+    made, seconds = [], []
+    for observation in observations:
+        started = time.monotonic()
+        made.append(fuse(observation))
+        seconds.append(time.monotonic() - started)
+    return Meshes([np.asarray(m.vertices) for m in made], [np.asarray(m.triangles) for m in made], seconds)
+
+
+def tool_of(name: str, model: MorphableModel) -> Callable[[list[Observation]], Meshes]:
+    """How a tool goes through frames."""
+    skin = np.flatnonzero(model.regions["face"] & ~model.regions["mouth_interior"] & ~model.regions["nostrils"])
+
+    def nricp(kind: str) -> Callable[[Vertices, tools.Scan], Vertices]:
+        def move(at: Vertices, scan: tools.Scan) -> Vertices:
+            start = tools.rigid_icp(at, skin, scan)
+            return tools.nricp(start, scan, tools.poisson(scan), model=model, kind=kind)
+
+        return move
+
+    templates: dict[str, Callable[[Vertices, tools.Scan], Vertices]] = {
+        "trimesh nricp_amberg": nricp("amberg"),
+        "trimesh nricp_sumner": nricp("sumner"),
+        "open3d icp": lambda at, scan: tools.rigid_icp(at, skin, scan),
+        "open3d generalized_icp": lambda at, scan: tools.generalized_icp(at, model.faces, skin, scan),
+        "open3d arap": lambda at, scan: tools.arap(tools.rigid_icp(at, skin, scan), skin, scan, model=model),
+    }
+    if name in templates:
+        return partial(follow_template, model, move=templates[name])
+    return partial(follow_fast, model)
+
+
+def write(path: Path, meshes: Meshes, observations: list[Observation]) -> None:
+    """A file that evaluate.py reads.
+
+    It wants the same faces in every frame. Where they differ, a frame holds all frames' faces, those of the others
+    shrunk to a point far away.
+    """
+    if all(faces is meshes.faces[0] for faces in meshes.faces):
+        vertices, faces = np.stack(meshes.vertices), meshes.faces[0]
+    else:
+        first = np.concatenate([[0], np.cumsum([len(part) for part in meshes.vertices])])
+        vertices = np.full((len(meshes.vertices), first[-1], 3), FAR_M)
+        for frame, part in enumerate(meshes.vertices):
+            vertices[frame, first[frame] : first[frame + 1]] = part
+        faces = np.concatenate([part + start for part, start in zip(meshes.faces, first, strict=False)])
+    times_usec = np.array([observation.timestamp_usec for observation in observations])
+    np.savez(path, vertices=vertices.astype(np.float32), faces=faces.astype(np.int32), timestamps_usec=times_usec)
+
+
+def measure(
+    follow: Callable[[list[Observation]], Meshes], observations: list[Observation], *, rig: Path, truth: Path
+) -> dict[str, Any]:
+    """A tool's figures; says why where it fails."""
+    try:
+        meshes = follow(observations)
+    except (ValueError, RuntimeError, Mmface4dError) as error:
+        return {"failed": str(error)}
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder) / "meshes.npz", meshes, observations)
+        result = score(rig, truth, "--recon", Path(folder) / "meshes.npz")
+    surface, tracking = result["surface_aligned_mm"], result["tracking_mm"]
+    kept = len({len(vertices) for vertices in meshes.vertices}) == 1
+    return {
+        "actor_s": round(meshes.actor_s, 2),
+        "first_frame_s": round(meshes.seconds[0], 2),
+        "seconds_a_frame": round(float(np.median(meshes.seconds[1:] or meshes.seconds)), 3),
+        "surface_mean": surface["inner_face"]["mean"],
+        "surface_p95": surface["inner_face"]["p95"],
+        "lips_surface": surface["lips"]["mean"],
+        "tracking_mean": tracking["inner_face"]["mean"] if kept else None,
+        "lips_tracking": tracking["lips"]["mean"] if kept else None,
+    }
+
+
+def measure_take(
+    prepared: Prepared, rig: Path, truth: Path, *, models: tuple[str, ...], names: tuple[str, ...], frames: range
+) -> Iterator[dict[str, Any]]:
+    """Lines of all models and tools on one take."""
+    observations = prepared.observations(frames)
+    for name in (name for name in names if name in SURFACES):
+        follow = partial(follow_surface, fuse=SURFACES[name])
+        yield {"model": None, "tool": name, **measure(follow, observations, rig=rig, truth=truth)}
+    for model_name in models:
+        try:
+            model = load_model(model_name)
+        except Mmface4dError as error:
+            yield {"model": model_name, "skipped": error.message}
+            continue
+        for name in (name for name in names if name not in SURFACES):
+            missing = [module for module in NEEDS.get(name, ()) if importlib.util.find_spec(module) is None]
+            if missing:
+                line = {"skipped": f"not installed: {', '.join(missing)}"}
+            else:
+                line = measure(tool_of(name, model), observations, rig=rig, truth=truth)
+            yield {"model": model_name, "tool": name, **line}
+
+
+@click.command()
+@click.option("--rig", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--takes", type=click.Path(path_type=Path, exists=True), required=True)
+@click.option("--work", type=click.Path(path_type=Path), required=True, help="Imported takes; used again.")
+@click.option("--take", "names", multiple=True, default=("speech", "still"), show_default=True)
+@click.option("--model", "models", multiple=True, default=("ict", "canonical"), show_default=True)
+@click.option("--tool", "tool_names", multiple=True, type=click.Choice(list(GIVEN)), help="Only these; default: all.")
+@click.option("--frames", default=4, show_default=True, help="How many.")
+@click.option("--step", default=1, show_default=True, help="From one to the next.")
+def main(
+    rig: Path,
+    takes: Path,
+    work: Path,
+    names: tuple[str, ...],
+    models: tuple[str, ...],
+    tool_names: tuple[str, ...],
+    frames: int,
+    step: int,
+) -> None:
+    """Print the table as JSON."""
+    rows = []
+    for name in names:
+        truth = takes / name / "truth.npz"
+        if not truth.is_file():
+            rows.append({"take": name, "skipped": f"no {truth}"})
+            continue
+        lines = measure_take(
+            prepare(takes / name, work), rig, truth, models=models, names=tool_names or tuple(GIVEN),
+            frames=range(0, frames * step, step),
+        )  # fmt: skip
+        for line in lines:
+            rows.append({"take": name, **line})
+            say(rows[-1])
+    print_json({"frames": frames, "step": step, "given": GIVEN, "results": rows})
+
+
+if __name__ == "__main__":
+    main()
