@@ -74,7 +74,10 @@ def main(
         )["extrinsics"]  # fmt: skip
         for model in models:
             for solver in solvers:
-                rows.append(measure(rig, source, work, model=model, solver=solver, frames=frames))
+                try:
+                    rows.append(measure(rig, source, work, model=model, solver=solver, frames=frames))
+                except click.ClickException as error:
+                    rows.append({"take": source.name, "model": model, "solver": solver, "failed": error.message})
                 say(rows[-1])
     print_json({"cameras": poses, "reconstructions": rows})
 
