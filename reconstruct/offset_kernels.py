@@ -130,3 +130,57 @@ def solve_triangular(
         x[j] = rest * inverse_diagonal[j]
     for i in range(count):
         out[i] = x[place[i]]
+
+
+@wp.kernel
+@no_type_check
+def add_product(
+    a: wp.array(dtype=wp.vec3),
+    b: wp.array(dtype=wp.vec3),
+    threads: int,
+    out: wp.array(dtype=wp.float64),
+):
+    """out += a . b, each thread a share of it."""
+    total = wp.float64(0.0)
+    for i in range(wp.tid(), a.shape[0], threads):
+        total += wp.float64(wp.dot(a[i], b[i]))
+    wp.atomic_add(out, 0, total)
+
+
+@wp.func
+@no_type_check
+def quotient(above: wp.float64, below: wp.float64) -> float:
+    """0 where both have become 0: there is nothing left to do."""
+    if below <= wp.float64(0.0):
+        return 0.0
+    return float(above / below)
+
+
+@wp.kernel
+@no_type_check
+def descend(
+    rho: wp.array(dtype=wp.float64),
+    curvature: wp.array(dtype=wp.float64),
+    direction: wp.array(dtype=wp.vec3),
+    image: wp.array(dtype=wp.vec3),
+    x: wp.array(dtype=wp.vec3),
+    residual: wp.array(dtype=wp.vec3),
+):
+    """One step of conjugate gradients along `direction`, to the least along it."""
+    row = wp.tid()
+    step = quotient(rho[0], curvature[0])
+    x[row] = x[row] + step * direction[row]
+    residual[row] = residual[row] - step * image[row]
+
+
+@wp.kernel
+@no_type_check
+def turn(
+    rho: wp.array(dtype=wp.float64),
+    rho_before: wp.array(dtype=wp.float64),
+    z: wp.array(dtype=wp.vec3),
+    direction: wp.array(dtype=wp.vec3),
+):
+    """The next conjugate direction."""
+    row = wp.tid()
+    direction[row] = z[row] + quotient(rho[0], rho_before[0]) * direction[row]

@@ -5,7 +5,8 @@ R = membrane C + bending C^T M^-1 C + (zero + temporal) M: cotangent stiffness C
 mesh. All weights are per area of skin, so they mean the same on a finer mesh. J^T W J is never formed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Literal
@@ -19,16 +20,28 @@ from torch import Tensor
 
 from mmface4d.errors import UsageError
 from reconstruct.cholesky import CholeskyFactor, cached_factor
-from reconstruct.offset_kernels import add_blocks, add_pull, apply_blocks, invert_blocks, regularise
+from reconstruct.offset_kernels import (
+    add_blocks,
+    add_product,
+    add_pull,
+    apply_blocks,
+    descend,
+    invert_blocks,
+    regularise,
+    turn,
+)
 from reconstruct.rows import Rows
 from reconstruct.topology import Topology
 
 PER_M2 = 1e6  # in 1/mm^2
 PER_M4 = 1e12
-JACOBI_STEPS = 20  # that do what one step with the Cholesky factor does, about
+JACOBI_STEPS = 40  # that do what one step with the Cholesky factor does, about
+LOOK_EVERY = 20  # iterations on a GPU
+SUM_THREADS = 4096  # on a GPU
+DENSE_UNTIL = 12_000  # vertices, whose inverse takes 0.6 GB
 
 OffsetsTensor = Float[Tensor, "n_verts 3"]  # metres, head frame, before scale
-Preconditioner = Literal["auto", "cholesky", "jacobi"]
+Preconditioner = Literal["auto", "cholesky", "dense", "jacobi"]
 Precondition = Callable[[Tensor], Tensor]
 
 
@@ -73,17 +86,16 @@ def offset_system(rows: Rows, rotation: Tensor | np.ndarray, scale: float) -> Of
 class OffsetSolver:
     """Solves for offsets in the head frame, before scale.
 
-    `preconditioner`: "cholesky", a factor made once and cached, solved on the CPU; "jacobi", 3x3 blocks of the matrix
-    itself, for a GPU; "auto" takes the one that suits the device.
+    `preconditioner`: "cholesky", a factor made once and cached, solved on the CPU; "dense", the inverse of the same
+    matrix, one product on a GPU; "jacobi", 3x3 blocks of the data's matrix too, for a GPU and a mesh too large for
+    that; "auto" takes the one that suits device and mesh.
     """
 
     def __init__(
         self, topology: Topology, prior: OffsetPrior, *, device: str = "cpu", preconditioner: Preconditioner = "auto"
     ) -> None:
         self.topology, self.prior, self.device = topology, prior, device
-        if preconditioner == "auto":
-            preconditioner = "jacobi" if device.startswith("cuda") else "cholesky"
-        self.preconditioner = preconditioner
+        self.preconditioner = _suited(device, topology.vertex_count) if preconditioner == "auto" else preconditioner
         self._areas = torch.from_numpy(topology.areas * PER_M4).to(device, torch.float32)  # times 1/mm^2 per mm^2
 
     @cached_property
@@ -108,22 +120,21 @@ class OffsetSolver:
         with the Cholesky factor, or JACOBI_STEPS times as many with blocks; fewer where the error, in the
         preconditioner's norm, falls below `tolerance` of the start.
         """
-        if systems:
-            systems = [_joined(systems)]
-        right = -self.gradient(systems, offsets, before=before)
-        linear = [replace(system, residual=torch.zeros_like(system.residual)) for system in systems]
+        with _one_thread():
+            systems = [_joined(systems)] if len(systems) > 1 else systems
+            right = -self.gradient(systems, offsets, before=before)
+            linear = [replace(system, residual=torch.zeros_like(system.residual)) for system in systems]
 
-        def hessian_times(x: Tensor) -> Tensor:
-            out = self._regularised(x)
-            for system in linear:
-                _add_pull(system, x, out)
-            return out
+            def hessian_times(x: Tensor) -> Tensor:
+                out = self._regularised(x)
+                for system in linear:
+                    _add_pull(system, x, out)
+                return out
 
-        blocks = self.preconditioner == "jacobi"
-        precondition = self._block_inverse(linear) if blocks else self._factor.solve
-        steps = iterations * (JACOBI_STEPS if blocks else 1)
-        step = conjugate_gradients(hessian_times, right, precondition, iterations=steps, tolerance=tolerance)
-        return offsets + step
+            steps = iterations * (JACOBI_STEPS if self.preconditioner == "jacobi" else 1)
+            precondition = self._precondition(linear)
+            step = conjugate_gradients(hessian_times, right, precondition, iterations=steps, tolerance=tolerance)
+            return offsets + step
 
     def gradient(
         self, systems: Sequence[OffsetSystem], offsets: OffsetsTensor, *, before: OffsetsTensor
@@ -157,9 +168,25 @@ class OffsetSolver:
         arrays = [(rest.indptr, wp.int32), (rest.indices, wp.int32), (rest.data, wp.float32), (sums, wp.float32)]
         return [wp.array(array, dtype=kind, device=self.device) for array, kind in arrays]
 
+    def _precondition(self, systems: Sequence[OffsetSystem]) -> Precondition:
+        if self.preconditioner == "jacobi":
+            return self._block_inverse(systems)
+        return self._factor.solve if self.preconditioner == "cholesky" else self._inverse.matmul
+
+    @cached_property
+    def _expected(self) -> sparse.csr_matrix:
+        """The matrix that a frame's usual data leave, [N,N], 1/m^2."""
+        data = sparse.diags(self.prior.expected_data * PER_M4 * self.topology.areas)
+        return sparse.csr_matrix(self.regulariser + data)
+
     @cached_property
     def _factor(self) -> CholeskyFactor:
-        return cached_factor(self.regulariser + sparse.diags(self.prior.expected_data * PER_M4 * self.topology.areas))
+        return cached_factor(self._expected)
+
+    @cached_property
+    def _inverse(self) -> Float[Tensor, "n_verts n_verts"]:
+        matrix = torch.from_numpy(self._expected.toarray()).to(self.device)
+        return torch.cholesky_inverse(torch.linalg.cholesky(matrix)).float()
 
     @cached_property
     def _diagonal(self) -> wp.array:
@@ -185,6 +212,17 @@ class OffsetSolver:
         return apply
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keeps torch to this thread: its vectors are short here, and on a busy machine a second thread is waited for."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def conjugate_gradients(
     apply: Callable[[Tensor], Tensor],
     right: Tensor,
@@ -195,26 +233,40 @@ def conjugate_gradients(
 ) -> Tensor:
     """Preconditioned conjugate gradients from zero, `iterations` steps or until `tolerance` of the start.
 
-    On a GPU the scalars stay there and the tolerance is looked at now and then only, because a look waits.
+    The scalars stay on the device; on a GPU the tolerance is looked at now and then only, because a look waits.
     """
-    look_every = 1 if right.device.type == "cpu" else 20
-    x = torch.zeros_like(right)
-    residual = right.clone()
+    device = str(right.device)
+    look_every = 1 if right.device.type == "cpu" else LOOK_EVERY
+    x, residual = torch.zeros_like(right), right.clone()
     z = precondition(residual)
-    direction, rho = z.clone(), (residual * z).sum()
-    least = rho * tolerance**2
-    tiny = torch.finfo(right.dtype).tiny
+    direction, rho = z.clone(), _product(residual, z)
+    least = float(rho) * tolerance**2 if iterations else 0.0
     for iteration in range(iterations):
-        if iteration % look_every == 0 and bool(rho <= least):
+        if iteration % look_every == 0 and not float(rho) > least:
             break
         image = apply(direction)
-        step = rho / (direction * image).sum().clamp_min(tiny)
-        x += step * direction
-        residual -= step * image
+        curvature = wp.from_torch(_product(direction, image))
+        vectors = [_vec3(vector) for vector in (direction, image, x, residual)]
+        wp.launch(descend, dim=len(x), inputs=[wp.from_torch(rho), curvature, *vectors], device=device)
         z = precondition(residual)
-        rho, before = (residual * z).sum(), rho
-        direction = z + rho / before.clamp_min(tiny) * direction
+        rho, before = _product(residual, z), rho
+        inputs = [wp.from_torch(rho), wp.from_torch(before), _vec3(z), _vec3(direction)]
+        wp.launch(turn, dim=len(x), inputs=inputs, device=device)
     return x
+
+
+def _product(a: Tensor, b: Tensor) -> Float[Tensor, "1"]:
+    """a . b on the device, in double precision."""
+    out = torch.zeros(1, dtype=torch.float64, device=a.device)
+    threads = 1 if a.device.type == "cpu" else SUM_THREADS
+    wp.launch(add_product, dim=threads, inputs=[_vec3(a), _vec3(b), threads, wp.from_torch(out)], device=str(a.device))
+    return out
+
+
+def _suited(device: str, vertex_count: int) -> Preconditioner:
+    if not device.startswith("cuda"):
+        return "cholesky"
+    return "dense" if vertex_count <= DENSE_UNTIL else "jacobi"
 
 
 def _joined(systems: Sequence[OffsetSystem]) -> OffsetSystem:

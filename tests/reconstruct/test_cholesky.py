@@ -59,9 +59,12 @@ def test_a_kept_factor_is_the_same_and_quicker(tmp_path: Path, never_factorise):
     made = cached_factor(matrix, folder=tmp_path)
     made_s = time.perf_counter() - start
     never_factorise()
-    start = time.perf_counter()
-    kept = cached_factor(matrix, folder=tmp_path)
-    assert time.perf_counter() - start < made_s
+    kept_s = []
+    for _ in range(3):  # the best of three, because the machine may be busy
+        start = time.perf_counter()
+        kept = cached_factor(matrix, folder=tmp_path)
+        kept_s.append(time.perf_counter() - start)
+    assert min(kept_s) < made_s
     right = right_side(len(made.diagonal))
     assert torch.equal(made.solve(right), kept.solve(right))
 

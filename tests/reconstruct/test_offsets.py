@@ -165,8 +165,8 @@ def test_degenerate_triangles_keep_the_operators_finite_and_semi_definite():
     assert topology.areas.min() >= 0.009 * topology.areas.mean()
 
 
-@pytest.mark.parametrize("preconditioner", ["cholesky", "jacobi"])
-def test_both_preconditioners_find_the_dense_solution(preconditioner):
+@pytest.mark.parametrize("preconditioner", ["cholesky", "dense", "jacobi"])
+def test_all_preconditioners_find_the_dense_solution(preconditioner):
     topology = topology_of(split_model(17 + 6))
     systems = [random_system(topology, 300, seed) for seed in (0, 1)]
     offsets, before = random_offsets(topology), random_offsets(topology, 6)
