@@ -53,7 +53,8 @@ class Meshes:
     vertices: list[Vertices]
     faces: list[np.ndarray]
     seconds: list[float]
-    actor_s: float = 0.0  # before the first frame: the actor
+    actor_s: float = 0.0  # before the first frame
+    same_vertices: bool = True  # a vertex is the same point of the skin in every frame
 
 
 def follow_fast(model: MorphableModel, observations: list[Observation]) -> Meshes:
@@ -101,7 +102,8 @@ def follow_surface(observations: list[Observation], fuse: Callable[[Observation]
         started = time.monotonic()
         made.append(fuse(observation))
         seconds.append(time.monotonic() - started)
-    return Meshes([np.asarray(m.vertices) for m in made], [np.asarray(m.triangles) for m in made], seconds)
+    vertices, faces = [np.asarray(mesh.vertices) for mesh in made], [np.asarray(mesh.triangles) for mesh in made]
+    return Meshes(vertices, faces, seconds, same_vertices=False)
 
 
 def tool_of(name: str, model: MorphableModel) -> Callable[[list[Observation]], Meshes]:
@@ -133,7 +135,7 @@ def write(path: Path, meshes: Meshes, observations: list[Observation]) -> None:
     It wants the same faces in every frame. Where they differ, a frame holds all frames' faces, those of the others
     shrunk to a point far away.
     """
-    if all(faces is meshes.faces[0] for faces in meshes.faces):
+    if meshes.same_vertices:
         vertices, faces = np.stack(meshes.vertices), meshes.faces[0]
     else:
         first = np.concatenate([[0], np.cumsum([len(part) for part in meshes.vertices])])
@@ -157,7 +159,7 @@ def measure(
         write(Path(folder) / "meshes.npz", meshes, observations)
         result = score(rig, truth, "--recon", Path(folder) / "meshes.npz")
     surface, tracking = result["surface_aligned_mm"], result["tracking_mm"]
-    kept = len({len(vertices) for vertices in meshes.vertices}) == 1
+    followed = meshes.same_vertices and len(observations) > 1
     return {
         "actor_s": round(meshes.actor_s, 2),
         "first_frame_s": round(meshes.seconds[0], 2),
@@ -165,8 +167,8 @@ def measure(
         "surface_mean": surface["inner_face"]["mean"],
         "surface_p95": surface["inner_face"]["p95"],
         "lips_surface": surface["lips"]["mean"],
-        "tracking_mean": tracking["inner_face"]["mean"] if kept else None,
-        "lips_tracking": tracking["lips"]["mean"] if kept else None,
+        "tracking_mean": tracking["inner_face"]["mean"] if followed else None,
+        "lips_tracking": tracking["lips"]["mean"] if followed else None,
     }
 
 
