@@ -137,11 +137,10 @@ def _frame_landmarks(
     take: Take, frame: int, detector: LandmarkDetector
 ) -> dict[str, Float[np.ndarray, "478 2"] | None]:
     found = {}
-    for serial in take.present(frame):
-        color, depth_mm = take.color(frame, serial), take.depth_mm(frame, serial)
-        if color is not None:
-            crop = None if depth_mm is None else head_crop(take.rgbd[serial], depth_mm)
-            found[serial] = detector.detect(color, crop)
+    for serial, view in take.views(frame).items():
+        if view is not None:
+            crop = None if view.depth_mm is None else head_crop(take.rgbd[serial], view.depth_mm)
+            found[serial] = detector.detect(view.color, crop)
     return found
 
 

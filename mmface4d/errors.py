@@ -61,6 +61,10 @@ class DiskFullError(Mmface4dError):
     """The target disk has no room for what is to be written."""
 
 
+class BusyError(Mmface4dError):
+    """What is to be written is being written by another process."""
+
+
 class SomeItemsFailedError(Mmface4dError):
     """Some items of a batch failed; the others are done."""
 

@@ -29,6 +29,8 @@ PER_FRAME = {
     "landmark_residual_px": "float32 [T], median distance of the detected landmarks, colour pixels",
     "landmark_residual_mm": "float32 [T], the same at the face's distance",
     "status": "uint8 [T], see STATUS",
+    "fit": "uint8 [T], how the mesh was found, see FIT",
+    "gate": "uint8 [T], criteria that the fit from the frame before did not keep, bits of GATE",
 }
 OF_SEQUENCE = {
     "format": "int, this layout's version",
@@ -52,6 +54,19 @@ STATUS = {
     2: "no face found: carried over from the frame before",
     3: "fit rejected: carried over from the frame before",
     4: "not aligned: no face found before this frame",
+}
+TRACKED, REFITTED, CARRIED, STARTED = range(4)
+FIT = {
+    TRACKED: "tracked",
+    REFITTED: "refitted",
+    CARRIED: "carried",
+    STARTED: "started",
+}
+DEPTH_FAILED, COVERAGE_FAILED, LANDMARKS_FAILED = 1, 2, 4
+GATE = {
+    DEPTH_FAILED: "depth residual",
+    COVERAGE_FAILED: "coverage",
+    LANDMARKS_FAILED: "landmark error",
 }
 
 
@@ -121,6 +136,18 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
     for name in PER_FRAME.keys() & arrays.keys():
         if arrays[name].shape[:1] != vertices.shape[:1]:
             raise ValueError(f"it has {len(vertices)} frames, but its {name} has the shape {arrays[name].shape}")
+    for name, end in (("status", len(STATUS)), ("fit", len(FIT)), ("gate", 2 * max(GATE))):
+        _check_codes(name, arrays.get(name), end=end)
+
+
+def _check_codes(name: str, codes: np.ndarray | None, *, end: int) -> None:
+    """Raises ValueError where a column of codes has others than 0 to end - 1."""
+    if codes is None:
+        return
+    if codes.ndim != 1 or codes.dtype.kind not in "iu":
+        raise ValueError(f"its {name} is {codes.dtype} {codes.shape}")
+    if len(codes) and not 0 <= codes.min() <= codes.max() < end:
+        raise ValueError(f"its {name} has the code {max(codes.max(), -codes.min())}, known are 0 to {end - 1}")
 
 
 def _map_member(path: Path, name: str) -> np.ndarray:

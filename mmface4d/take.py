@@ -96,6 +96,14 @@ class FrameTable:
         )
 
 
+@dataclass(frozen=True)
+class TakeView:
+    """The pictures of one camera in one frame."""
+
+    color: ColorImage
+    depth_mm: DepthImage | None  # None where the camera missed it
+
+
 class Take:
     """A finished take. Frames are read at random; memory holds the frame table and a few chunks only."""
 
@@ -150,6 +158,18 @@ class Take:
             return None
         width, height = self.cameras[serial].rgbd.depth.size
         return decode_depth(self.streams.read(f"/{serial}/depth", device_usec), width=width, height=height)
+
+    def views(self, frame: int) -> dict[str, "TakeView | None"]:
+        """The pictures of the cameras that have this frame, in the order of import; None where one is damaged."""
+        _ = self.streams  # a container that cannot be opened is no damaged picture
+        views: dict[str, TakeView | None] = {}
+        for serial in self.present(frame):
+            try:
+                color = self.color(frame, serial)
+                views[serial] = None if color is None else TakeView(color, self.depth_mm(frame, serial))
+            except TakeError:
+                views[serial] = None
+        return views
 
     @property
     def audio_path(self) -> Path | None:

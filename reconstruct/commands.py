@@ -11,6 +11,8 @@ EPILOG = """\b
 Examples:
   mmface4d reconstruct takes/001 --calibration calibration.json -o sequence.npz
   mmface4d reconstruct takes/* --calibration calibration.json --model ict -o sequences/
+  mmface4d reconstruct takes/* --calibration calibration.json --one-actor -o sequences/
+  mmface4d reconstruct takes/009 --calibration calibration.json --actor sequences/actor.npz -o 009.npz
 """
 
 
@@ -21,6 +23,8 @@ Examples:
 @click.option("--solver", type=click.Choice(["fast", "paper"]), default="fast", show_default=True)
 @click.option("--rasterizer", type=click.Choice(["warp", "nvdiffrast", "pytorch3d"]), default="warp", show_default=True)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--one-actor", is_flag=True, help="TAKES show one person: solve shape and skin once, for all of them.")
+@click.option("--actor", type=click.Path(path_type=Path), help="Use the actor.npz that --one-actor wrote.")
 @click.option("--frames", metavar="FIRST:END", help="Only these frames, for a try.")
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path),
@@ -34,6 +38,8 @@ def reconstruct(
     solver: str,
     rasterizer: str,
     device: str,
+    one_actor: bool,
+    actor: Path | None,
     frames: str | None,
     output: Path,
     as_json: bool,
@@ -42,13 +48,17 @@ def reconstruct(
     from mmface4d.rig_calibration import load_calibration
     from reconstruct.batch import reconstruct_takes, summary_text
     from reconstruct.models.library import load_model
-    from reconstruct.reconstruct import ReconstructSettings
+    from reconstruct.settings import ReconstructSettings
 
+    if one_actor and actor is not None:
+        raise UsageError("--one-actor and --actor contradict each other", hint="leave one of them out")
     settings = ReconstructSettings(solver=solver, rasterizer=rasterizer, device=device, frames=_parse_frames(frames))
     outputs = _outputs(takes, output)
+    solved = _actor_output(outputs) if one_actor else None
     summaries = reconstruct_takes(
-        outputs, calibration=load_calibration(calibration), model=load_model(model_name), settings=settings
-    )
+        outputs, calibration=load_calibration(calibration), model=load_model(model_name), settings=settings,
+        actor=actor, one_actor=solved,
+    )  # fmt: skip
     click.echo(json.dumps(summaries, indent=1) if as_json else "\n".join(summary_text(s) for s in summaries))
 
 
@@ -59,6 +69,14 @@ def _parse_frames(text: str | None) -> tuple[int, int] | None:
     if not (first.isdecimal() and end.isdecimal() and int(first) < int(end)):
         raise UsageError(f"--frames {text!r} is no range", hint="write FIRST:END, for example 0:30")
     return int(first), int(end)
+
+
+def _actor_output(outputs: dict[Path, Path]) -> Path:
+    """Where the actor of all takes goes."""
+    path = next(iter(outputs.values())).parent / "actor.npz"
+    if path in outputs.values():
+        raise UsageError(f"a sequence and the actor would both be {path}", hint="give the sequence another name")
+    return path
 
 
 def _outputs(takes: tuple[Path, ...], output: Path) -> dict[Path, Path]:

@@ -66,6 +66,7 @@ class Observation:
     depth_views: tuple[DepthView, ...]
     color_views: tuple[ColorView, ...]
     missing: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()  # those of the missing cameras whose pictures exist and cannot be read
 
     def lifted_landmarks(self) -> Float[np.ndarray, "478 3"]:
         """World positions of the landmarks, the median over the views that lift them; NaN where none does."""

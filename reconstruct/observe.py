@@ -9,7 +9,7 @@ from calibration.lift import lift_landmarks
 from mmface4d.arrays import ColorImage, DepthImage, Points
 from mmface4d.errors import CalibrationError
 from mmface4d.rig_calibration import RigCalibration
-from mmface4d.take import Take
+from mmface4d.take import Take, TakeView
 from mmface4d.transforms import invert, transform
 from reconstruct.models.landmark_sets import IBUG_TO_MEDIAPIPE
 from reconstruct.observation import ColorView, DepthView, Observation, depth_view, head_crop
@@ -47,31 +47,30 @@ class TakeObserver:
 
     def read(self, frame: int) -> Observation:
         """What the cameras saw; without any landmark the head is looked for where it was last."""
-        depth_mm = self._depth_mm(frame)
-        color = {serial: self.take.color(frame, serial) for serial in depth_mm}
-        color_views = self._color_views(frame, depth_mm)
+        views = self.take.views(frame)
+        whole = {serial: view for serial, view in views.items() if view is not None}
+        color_views = self._color_views(frame, whole)
         self._head = _head_center(color_views) if any(_lifted(view) for view in color_views) else self._head
         return Observation(
             frame=frame,
             timestamp_usec=int(self.take.timestamps_usec[frame]),
-            depth_views=tuple(self._depth_views(depth_mm, color)),
-            color_views=tuple(self._with_picture(view, color[view.serial]) for view in color_views),
-            missing=tuple(serial for serial in self.take.cameras if serial not in depth_mm),
+            depth_views=tuple(self._depth_views(whole)),
+            color_views=tuple(self._with_picture(view, whole[view.serial].color) for view in color_views),
+            missing=tuple(serial for serial in self.take.cameras if serial not in whole),
+            damaged=tuple(serial for serial in views if serial not in whole),
         )
 
     def look_back(self, frames: list[int]) -> None:
         """Takes the head's place from the last of `frames` that shows it, as reading all of them would."""
         for frame in reversed(frames):
-            color_views = self._color_views(frame, self._depth_mm(frame))
+            views = {serial: view for serial, view in self.take.views(frame).items() if view is not None}
+            color_views = self._color_views(frame, views)
             if any(_lifted(view) for view in color_views):
                 self._head = _head_center(color_views)
                 return
 
-    def _depth_mm(self, frame: int) -> dict[str, DepthImage | None]:
-        return {serial: self.take.depth_mm(frame, serial) for serial in self.take.present(frame)}
-
-    def _color_views(self, frame: int, depth_mm: dict[str, DepthImage | None]) -> tuple[ColorView, ...]:
-        return tuple(self._color_view(frame, serial, depth) for serial, depth in depth_mm.items())
+    def _color_views(self, frame: int, views: dict[str, TakeView]) -> tuple[ColorView, ...]:
+        return tuple(self._color_view(frame, serial, view.depth_mm) for serial, view in views.items())
 
     def _color_view(self, frame: int, serial: str, depth_mm: DepthImage | None) -> ColorView:
         camera, pose = self.calibration.cameras[serial], self.calibration.world_from_camera[serial]
@@ -87,28 +86,26 @@ class TakeObserver:
             lifted_in_world=lifted,
         )
 
-    def _with_picture(self, view: ColorView, color: ColorImage | None) -> ColorView:
-        if self._head is None or color is None:
+    def _with_picture(self, view: ColorView, color: ColorImage) -> ColorView:
+        if self._head is None:
             return view
         return replace(view, head=head_crop(view.imager, color, transform(view.color_from_world, self._head)))
 
-    def _depth_views(
-        self, depth_mm: dict[str, DepthImage | None], color: dict[str, ColorImage | None]
-    ) -> list[DepthView]:
+    def _depth_views(self, views: dict[str, TakeView]) -> list[DepthView]:
         if self._head is None:
             return []
-        views = [
+        found = [
             depth_view(
                 self.calibration,
                 serial,
-                depth_mm=depth,
-                color=color[serial],
+                depth_mm=view.depth_mm,
+                color=view.color,
                 head_in_world=self._head,
             )
-            for serial, depth in depth_mm.items()
-            if depth is not None
+            for serial, view in views.items()
+            if view.depth_mm is not None
         ]
-        return [view for view in views if view is not None and len(view)]
+        return [view for view in found if view is not None and len(view)]
 
 
 def _lifted(view: ColorView) -> bool:

@@ -1,12 +1,15 @@
 """Where an unfinished reconstruction keeps its frames, so that a killed run goes on where it stopped.
 
-`OUT.partial/` holds `key.json` (what is being computed), `actor.npz` and one `frame-NNNNNN.npz` a frame. It is removed
-when the sequence is whole. A folder with another key belongs to other inputs and is started anew.
+`OUT.partial/` holds `key.json` (what is being computed), `actor.npz`, one `frame-NNNNNN.npz` a frame, and `lock`, which
+names the process that is at it. It is removed when the sequence is whole. A folder with another key belongs to other
+inputs and is started anew.
 """
 
 import json
 import shutil
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +17,16 @@ import numpy as np
 
 from mmface4d.errors import InputError
 from mmface4d.files import atomic_path, write_json
+from mmface4d.locks import locked
+
+LOCK = "lock"
 
 
 class PartialResult:
     """Results of the frames done so far."""
 
     def __init__(self, output: Path, key: dict[str, Any]) -> None:
-        self.folder = output.with_name(output.name + ".partial")
+        self.folder = partial_folder(output)
         self._key = json.loads(json.dumps(key))
         if self._stored_key() != self._key:
             self._start_anew()
@@ -32,12 +38,14 @@ class PartialResult:
             return None
 
     def _start_anew(self) -> None:
-        if self.folder.exists() and any(not _ours(path) for path in self.folder.iterdir()):
+        if self.folder.exists() and any(path.is_dir() or not _ours(path) for path in self.folder.iterdir()):
             raise InputError(
                 f"{self.folder} holds files that are not of a reconstruction", hint="move it away, then run again"
             )
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for path in self.folder.iterdir():
+            if path.name != LOCK:
+                path.unlink()
         write_json(self.folder / "key.json", self._key)
 
     def load(self, name: str) -> dict[str, np.ndarray] | None:
@@ -63,10 +71,24 @@ class PartialResult:
         shutil.rmtree(self.folder)
 
 
+@contextmanager
+def open_partial(output: Path, key: dict[str, Any]) -> Iterator[PartialResult]:
+    """The partial result of a sequence, for this process alone; raises BusyError where another one is at it."""
+    with locked(partial_folder(output) / LOCK, what=str(output)):
+        yield PartialResult(output, key)
+
+
+def partial_folder(output: Path) -> Path:
+    """Where the frames of a sequence lie until it is whole."""
+    return output.with_name(output.name + ".partial")
+
+
 def frame_name(frame: int) -> str:
     """Name of a frame's result."""
     return f"frame-{frame:06d}"
 
 
 def _ours(path: Path) -> bool:
-    return path.name in ("key.json", "actor.npz") or path.name.lstrip(".").startswith(("frame-", "actor.", "key."))
+    return path.name in ("key.json", "actor.npz", LOCK) or path.name.lstrip(".").startswith(
+        ("frame-", "actor.", "key.")
+    )

@@ -1,0 +1,14 @@
+"""What the operator chooses for a reconstruction."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ReconstructSettings:
+    """Solver, backend, and how much of a take is looked at."""
+
+    solver: str = "fast"
+    rasterizer: str = "warp"
+    device: str = "cpu"
+    keyframes: int = 8
+    frames: tuple[int, int] | None = None  # first and one past the last

@@ -1,0 +1,36 @@
+"""What a solver of frames must do, and which there are."""
+
+from typing import Protocol, runtime_checkable
+
+from reconstruct.observation import Observation
+from reconstruct.parameters import Problem
+from reconstruct.state import FrameFit
+from reconstruct.tracks import ActorFit, Track
+
+
+@runtime_checkable
+class Solver(Protocol):
+    """Fits one actor, then frame after frame."""
+
+    def fit_actor(self, keyframes: list[Observation]) -> ActorFit:
+        """What is constant over the sequence."""
+        ...
+
+    def start(self, observation: Observation, actor_fit: ActorFit) -> FrameFit | None:
+        """A frame without one before it; None where it has no face."""
+        ...
+
+    def track(self, observation: Observation, actor_fit: ActorFit, before: list[Track]) -> FrameFit:
+        """A frame after others (the last one first)."""
+        ...
+
+
+def make_solver(name: str, problem: Problem) -> Solver:
+    """The solver by its name on the command line."""
+    if name == "paper":
+        from reconstruct.paper_solver import PaperSolver
+
+        return PaperSolver(problem)
+    from reconstruct.fast_solver import FastSolver
+
+    return FastSolver(problem)
