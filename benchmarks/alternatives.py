@@ -4,22 +4,23 @@
 
 TAKES holds folders made by the rig's make_takes.py, whose evaluate.py scores every result after one rigid alignment
 per sequence. Every tool is given the same trusted depth points and the same landmarks; see other_tools.py for what it
-makes of them. Same-vertex errors are null where a tool keeps no topology. Prints JSON; lengths in mm.
+makes of them. Those that move the model's vertices are tried from the mean in every frame, and from the frame before:
+neither is better everywhere. Same-vertex errors are null where a tool keeps no topology. Prints JSON; lengths in mm.
 """
 
-import importlib.util
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import other_tools as tools
-from common import Prepared, prepare, print_json, say, score
+from common import prepare, print_json, say, score
 
 from mmface4d.arrays import Vertices
 from mmface4d.errors import Mmface4dError
@@ -28,6 +29,7 @@ from reconstruct.models.model import MorphableModel
 from reconstruct.observation import Observation
 
 FAR_M = 100.0
+STARTS = ("mean", "frame before")  # of every frame but the first, for tools that move the model's vertices
 GIVEN = {
     "mmface4d fast": "depth pixels, landmark pixels and pictures of all views; the morphable model",
     "trimesh nricp_amberg": "Poisson mesh of the fused points, lifted landmarks; the model's mean",
@@ -57,6 +59,9 @@ class Meshes:
     same_vertices: bool = True  # a vertex is the same point of the skin in every frame
 
 
+Follow = Callable[[list[Observation]], Meshes]
+
+
 def follow_fast(model: MorphableModel, observations: list[Observation]) -> Meshes:
     """The actor from all frames, then frame after frame."""
     from reconstruct.fast_solver import FastSolver
@@ -82,14 +87,18 @@ def follow_fast(model: MorphableModel, observations: list[Observation]) -> Meshe
 
 
 def follow_template(
-    model: MorphableModel, observations: list[Observation], move: Callable[[Vertices, tools.Scan], Vertices]
+    observations: list[Observation],
+    *,
+    model: MorphableModel,
+    move: Callable[[Vertices, tools.Scan], Vertices],
+    start: str,
 ) -> Meshes:
-    """The model's mean, laid on the first frame's landmarks, then moved from frame to frame."""
+    """The model's mean, laid on the landmarks of every frame, or of the first alone and then moved on."""
     made, seconds, at = [], [], None
     for observation in observations:
         started = time.monotonic()
         scan = tools.Scan.of(observation, model.landmarks)
-        at = move(tools.landmark_pose(model, scan) if at is None else at, scan)
+        at = move(tools.landmark_pose(model, scan) if at is None or start == "mean" else at, scan)
         seconds.append(time.monotonic() - started)
         made.append(at)
     return Meshes(made, [model.faces] * len(made), seconds)
@@ -106,27 +115,23 @@ def follow_surface(observations: list[Observation], fuse: Callable[[Observation]
     return Meshes(vertices, faces, seconds, same_vertices=False)
 
 
-def tool_of(name: str, model: MorphableModel) -> Callable[[list[Observation]], Meshes]:
-    """How a tool goes through frames."""
+def template_tools(model: MorphableModel) -> dict[str, Callable[[Vertices, tools.Scan], Vertices]]:
+    """Tools that move the model's vertices onto a scan; all of them first as a whole."""
     skin = np.flatnonzero(model.regions["face"] & ~model.regions["mouth_interior"] & ~model.regions["nostrils"])
 
-    def nricp(kind: str) -> Callable[[Vertices, tools.Scan], Vertices]:
-        def move(at: Vertices, scan: tools.Scan) -> Vertices:
-            start = tools.rigid_icp(at, skin, scan)
-            return tools.nricp(start, scan, tools.poisson(scan), model=model, kind=kind)
+    def rigid(at: Vertices, scan: tools.Scan) -> Vertices:
+        return tools.rigid_icp(at, skin, scan)
 
-        return move
+    def nricp(at: Vertices, scan: tools.Scan, kind: str) -> Vertices:
+        return tools.nricp(rigid(at, scan), scan, tools.poisson(scan), model=model, kind=kind)
 
-    templates: dict[str, Callable[[Vertices, tools.Scan], Vertices]] = {
-        "trimesh nricp_amberg": nricp("amberg"),
-        "trimesh nricp_sumner": nricp("sumner"),
-        "open3d icp": lambda at, scan: tools.rigid_icp(at, skin, scan),
+    return {
+        "trimesh nricp_amberg": partial(nricp, kind="amberg"),
+        "trimesh nricp_sumner": partial(nricp, kind="sumner"),
+        "open3d icp": rigid,
         "open3d generalized_icp": lambda at, scan: tools.generalized_icp(at, model.faces, skin, scan),
-        "open3d arap": lambda at, scan: tools.arap(tools.rigid_icp(at, skin, scan), skin, scan, model=model),
+        "open3d arap": lambda at, scan: tools.arap(rigid(at, scan), skin, scan, model=model),
     }
-    if name in templates:
-        return partial(follow_template, model, move=templates[name])
-    return partial(follow_fast, model)
 
 
 def write(path: Path, meshes: Meshes, observations: list[Observation]) -> None:
@@ -147,9 +152,7 @@ def write(path: Path, meshes: Meshes, observations: list[Observation]) -> None:
     np.savez(path, vertices=vertices.astype(np.float32), faces=faces.astype(np.int32), timestamps_usec=times_usec)
 
 
-def measure(
-    follow: Callable[[list[Observation]], Meshes], observations: list[Observation], *, rig: Path, truth: Path
-) -> dict[str, Any]:
+def measure(follow: Follow, observations: list[Observation], *, rig: Path, truth: Path) -> dict[str, Any]:
     """A tool's figures; says why where it fails."""
     try:
         meshes = follow(observations)
@@ -172,27 +175,50 @@ def measure(
     }
 
 
+def surface_runs(names: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], Follow]]:
+    """How the tools that need no model are run, under the columns that tell them apart."""
+    for name in (name for name in names if name in SURFACES):
+        yield {"model": None, "tool": name}, partial(follow_surface, fuse=SURFACES[name])
+
+
+def model_runs(
+    model: MorphableModel, names: tuple[str, ...], starts: tuple[str, ...]
+) -> Iterator[tuple[dict[str, Any], Follow]]:
+    """The same of those that move a model."""
+    templates = template_tools(model)
+    for name in (name for name in names if name not in SURFACES):
+        columns = {"model": model.name, "tool": name}
+        if name not in templates:
+            yield columns, partial(follow_fast, model)
+        for start in starts if name in templates else ():
+            follow = partial(follow_template, model=model, move=templates[name], start=start)
+            yield {**columns, "start": start}, follow
+
+
 def measure_take(
-    prepared: Prepared, rig: Path, truth: Path, *, models: tuple[str, ...], names: tuple[str, ...], frames: range
+    observations: list[Observation],
+    *,
+    models: tuple[str, ...],
+    names: tuple[str, ...],
+    starts: tuple[str, ...],
+    rig: Path,
+    truth: Path,
 ) -> Iterator[dict[str, Any]]:
     """Lines of all models and tools on one take."""
-    observations = prepared.observations(frames)
-    for name in (name for name in names if name in SURFACES):
-        follow = partial(follow_surface, fuse=SURFACES[name])
-        yield {"model": None, "tool": name, **measure(follow, observations, rig=rig, truth=truth)}
+    missing = {name: absent for name in names if (absent := [m for m in NEEDS.get(name, ()) if not find_spec(m)])}
+    for name, absent in missing.items():
+        yield {"tool": name, "skipped": f"not installed: {', '.join(absent)}"}
+    names = tuple(name for name in names if name not in missing)
+    for columns, follow in surface_runs(names):
+        yield {**columns, **measure(follow, observations, rig=rig, truth=truth)}
     for model_name in models:
         try:
             model = load_model(model_name)
         except Mmface4dError as error:
             yield {"model": model_name, "skipped": error.message}
             continue
-        for name in (name for name in names if name not in SURFACES):
-            missing = [module for module in NEEDS.get(name, ()) if importlib.util.find_spec(module) is None]
-            if missing:
-                line = {"skipped": f"not installed: {', '.join(missing)}"}
-            else:
-                line = measure(tool_of(name, model), observations, rig=rig, truth=truth)
-            yield {"model": model_name, "tool": name, **line}
+        for columns, follow in model_runs(model, names, starts):
+            yield {**columns, **measure(follow, observations, rig=rig, truth=truth)}
 
 
 @click.command()
@@ -202,6 +228,7 @@ def measure_take(
 @click.option("--take", "names", multiple=True, default=("speech", "still"), show_default=True)
 @click.option("--model", "models", multiple=True, default=("ict", "canonical"), show_default=True)
 @click.option("--tool", "tool_names", multiple=True, type=click.Choice(list(GIVEN)), help="Only these; default: all.")
+@click.option("--start", "starts", multiple=True, type=click.Choice(STARTS), default=STARTS, show_default=True)
 @click.option("--frames", default=4, show_default=True, help="How many.")
 @click.option("--step", default=1, show_default=True, help="From one to the next.")
 def main(
@@ -211,6 +238,7 @@ def main(
     names: tuple[str, ...],
     models: tuple[str, ...],
     tool_names: tuple[str, ...],
+    starts: tuple[str, ...],
     frames: int,
     step: int,
 ) -> None:
@@ -221,10 +249,10 @@ def main(
         if not truth.is_file():
             rows.append({"take": name, "skipped": f"no {truth}"})
             continue
+        observations = prepare(takes / name, work).observations(range(0, frames * step, step))
         lines = measure_take(
-            prepare(takes / name, work), rig, truth, models=models, names=tool_names or tuple(GIVEN),
-            frames=range(0, frames * step, step),
-        )  # fmt: skip
+            observations, models=models, names=tool_names or tuple(GIVEN), starts=starts, rig=rig, truth=truth
+        )
         for line in lines:
             rows.append({"take": name, **line})
             say(rows[-1])

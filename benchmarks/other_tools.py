@@ -1,7 +1,8 @@
 """What a user would pick instead of this project: registration by trimesh and by Open3D, each given the same scan.
 
 A scan is one frame's trusted depth points of all views in the world with normals, and the landmarks that depth lifts.
-Tools that keep the model's topology start where the frame before ended; the first starts at the landmarks' rigid pose.
+Tools that keep the model's topology move vertices that are given to them: the mean at the landmarks' rigid pose, or
+what they made of the frame before.
 """
 
 from dataclasses import dataclass
