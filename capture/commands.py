@@ -1,6 +1,7 @@
 """`mmface4d take import|show|check|recover`."""
 
 import json
+import math
 from pathlib import Path
 
 import click
@@ -66,6 +67,8 @@ def import_command(
 
     Colour is kept byte by byte, depth without loss; infrared is left out. Captures are paired by device time.
     """
+    if audio_start_s is not None and not math.isfinite(audio_start_s):
+        raise UsageError(f"--audio-start-s {audio_start_s} is no time", hint="give seconds, for example -0.35")
     if layout == "images":
         from capture.import_images import import_images
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mmface4d.sequence import STATUS
+from mmface4d.sequence import FIT, STATUS
 from mmface4d.transforms import rotation_angle_deg
 from reconstruct.view.heatmap import Residuals
 from reconstruct.view.scene import Scene
@@ -99,6 +99,12 @@ def per_frame(scene: Scene, name: str) -> np.ndarray | None:
     return values[scene.frames.start : scene.frames.stop]
 
 
+def fit_counts(scene: Scene) -> dict[str, int] | None:
+    """How many of the shown frames were tracked, refitted, carried over and started."""
+    codes = per_frame(scene, "fit")
+    return None if codes is None else {name: int((codes == code).sum()) for code, name in FIT.items()}
+
+
 def median(scene: Scene, name: str) -> float | None:
     """Median of a per-frame figure over the frames that have one."""
     return _percentile(scene, name, 50)
@@ -148,6 +154,9 @@ def figures(scene: Scene, residuals: Residuals | None) -> dict[str, Any]:
         out["status"] = {
             STATUS.get(code, str(code)): int((status == code).sum()) for code in np.unique(status).tolist()
         }
+    how = fit_counts(scene)
+    if how is not None:
+        out["fit"] = how
     for name in ("depth_residual_mm", "coverage", "landmark_residual_px", "landmark_residual_mm"):
         value = median(scene, name)
         if value is not None:

@@ -18,6 +18,7 @@ from reconstruct.view.figures import (
     camera_place,
     duration_s,
     figures,
+    fit_counts,
     frame_gaps,
     median,
     missing_frames,
@@ -122,6 +123,9 @@ def _cards(scene: Scene) -> str:
     status = per_frame(scene, "status")
     if status is not None:
         items.append(("frames fitted with all cameras", f"{int((status == 0).sum())} of {len(status)}"))
+    how = fit_counts(scene)
+    if how is not None:
+        items.append(("frames tracked, refitted, carried", f"{how['tracked']}, {how['refitted']}, {how['carried']}"))
     return markup.cards(items)
 
 

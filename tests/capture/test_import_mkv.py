@@ -167,3 +167,11 @@ def test_command_line(still, run_cli):
     again = run_cli("take", "import", still, "-o", still / "out")
     assert again.returncode == 3
     assert "never overwritten" in again.stderr
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_start_of_the_sound_that_is_no_time_is_refused(tmp_path, run_cli, value):
+    done = run_cli("take", "import", tmp_path, "--audio-start-s", value, "-o", tmp_path / "take")
+    assert done.returncode == 2
+    assert "is no time" in done.stderr
+    assert not (tmp_path / "take").exists()

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmface4d.errors import CalibrationError, FaceNotFoundError, InputError
+from calibration.landmarks import take_landmarks
+from mmface4d.errors import BusyError, CalibrationError, FaceNotFoundError, InputError, TakeError
 from mmface4d.progress import Progress
 from mmface4d.sequence import load_sequence
 from mmface4d.take import MISSING, FrameTable, Take, TakeCamera, TakeWriter
@@ -20,9 +21,11 @@ from reconstruct.fast_solver import FastSolver
 from reconstruct.keyframes import keyframes_of, spread_frames
 from reconstruct.observe import TakeObserver
 from reconstruct.parameters import make_problem
-from reconstruct.partial import PartialResult, frame_name
+from reconstruct.partial import PartialResult, frame_name, open_partial
 from reconstruct.raster import make_rasterizer
+from reconstruct.result_key import result_key
 from reconstruct.sequence_run import CAMERAS_MISSING, NO_FACE, OK, REJECTED, Fitting, SequenceRun
+from reconstruct.settings import ReconstructSettings
 from tests.reconstruct.scene import COLOR, DEPTH, SERIALS, bumpy_model, observe, pose_in_front, rig
 
 FRAMES = 7
@@ -50,6 +53,11 @@ def truth(problem):
 @pytest.fixture(scope="module")
 def take(problem, truth, tmp_path_factory):
     """Three cameras; the left one misses a frame, one frame has no depth of a face, one shows a wall instead."""
+    return write_take(tmp_path_factory.mktemp("takes") / "small", problem, truth)
+
+
+def write_take(path: Path, problem, truth, *, junk: tuple[str, int] | None = None) -> Take:
+    """`junk` is a camera and a frame whose colour picture is none."""
     import cv2
 
     calibration = rig()
@@ -60,7 +68,6 @@ def take(problem, truth, tmp_path_factory):
     times = np.arange(FRAMES, dtype=np.int64) * 33_333 + 1_000_000
     column = {serial: times.copy() for serial in SERIALS}
     column["left"][LEFT_LOST] = MISSING
-    path = tmp_path_factory.mktemp("takes") / "small"
     with TakeWriter(path, cameras, fps=30.0) as writer:
         for frame, vertices in enumerate(truth):
             seen = observe(problem.model, vertices, noise_m=0.0004, seed=frame)
@@ -73,7 +80,8 @@ def take(problem, truth, tmp_path_factory):
                 elif frame != FACE_LOST:
                     depth_mm.ravel()[view.pixel] = np.rint(view.depth_m * 1000)
                 usec = int(times[frame])
-                writer.write(view.serial, color_jpeg=jpeg, depth_mm=depth_mm, color_usec=usec, depth_usec=usec)
+                color = b"no picture" if junk == (view.serial, frame) else jpeg
+                writer.write(view.serial, color_jpeg=color, depth_mm=depth_mm, color_usec=usec, depth_usec=usec)
         return writer.finish(FrameTable(times, column, {s: c.copy() for s, c in column.items()}))
 
 
@@ -96,8 +104,9 @@ def run(take: Take, problem, landmarks, output: Path, frames: list[int]):
     # the patch has no nose or brows where a face's landmarks are lifted, so the actor is fitted on a direct observation
     actor_fit = solver.fit_actor([direct_observation(problem)])
     fitting = Fitting(problem, solver, actor_fit)
-    SequenceRun(fitting, observer, partial=partial, report=Progress("test", len(frames))).run(frames)
-    return partial, actor_fit
+    sequence_run = SequenceRun(fitting, observer, partial=partial, report=Progress("test", len(frames)))
+    sequence_run.run(frames)
+    return partial, sequence_run
 
 
 def direct_observation(problem):
@@ -153,6 +162,68 @@ def test_resuming_knows_where_the_head_was(take, problem, landmarks, tmp_path):
     assert values is not None
     assert values["status"] == expected["status"] == CAMERAS_MISSING
     assert np.allclose(values["vertices"], expected["vertices"], atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", ["color", "depth"])
+def test_a_damaged_picture_is_a_missing_camera(problem, truth, landmarks, tmp_path, monkeypatch, kind):
+    damaged = write_take(tmp_path / "take", problem, truth, junk=("left", 1) if kind == "color" else None)
+    if kind == "depth":
+        whole = Take.depth_mm
+
+        def depth_mm(self: Take, frame: int, serial: str):
+            if (frame, serial) == (1, "left"):
+                raise TakeError("a depth picture is damaged")
+            return whole(self, frame, serial)
+
+        monkeypatch.setattr(Take, "depth_mm", depth_mm)
+    partial, done = run(damaged, problem, landmarks, tmp_path / "sequence.npz", [0, 1, 2])
+    status = [int((partial.load(frame_name(frame)) or {})["status"]) for frame in range(3)]
+    assert status == [OK, CAMERAS_MISSING, CAMERAS_MISSING]
+    assert done.damaged == {"left": 1}
+    # a run that goes on counts them too
+    assert run(damaged, problem, landmarks, tmp_path / "sequence.npz", [0, 1, 2])[1].damaged == {"left": 1}
+
+
+def test_a_damaged_picture_does_not_stop_the_landmarks(problem, truth, tmp_path):
+    take = write_take(tmp_path / "take", problem, truth, junk=("left", 1))
+    found = take_landmarks(take, frames=[1], use_cache=False)
+    assert {serial: pixels.shape for serial, pixels in found.items()} == dict.fromkeys(SERIALS, (1, 478, 2))
+
+
+def test_a_key_changes_with_everything_that_matters(take, problem, tmp_path):
+    def key(calibration=None, settings=None, **others):
+        settings = settings or ReconstructSettings()
+        return result_key(take, calibration or rig(), problem.model, settings=settings, **others)
+
+    assert key() == key()
+    assert json.loads(json.dumps(key())) == key()
+    other_lens, moved = rig(), rig()
+    camera = other_lens.cameras["left"]
+    other_lens.cameras["left"] = replace(camera, depth=replace(camera.depth, fx=camera.depth.fx + 1e-3))
+    moved.world_from_camera["left"] = moved.world_from_camera["left"] + np.eye(4, k=3) * 1e-6
+    (tmp_path / "actor.npz").write_bytes(b"a")
+    others = [
+        key(other_lens),
+        key(moved),
+        key(settings=ReconstructSettings(solver="paper")),
+        key(settings=ReconstructSettings(rasterizer="nvdiffrast")),
+        key(actor=tmp_path / "actor.npz"),
+    ]
+    assert len({json.dumps(value) for value in [key(), *others]}) == len(others) + 1
+
+
+def test_an_output_is_written_by_one_process_at_a_time(tmp_path):
+    output = tmp_path / "sequence.npz"
+    with open_partial(output, {"model": "a"}) as partial:
+        partial.store(frame_name(0), {"x": np.ones(3)})
+        with pytest.raises(BusyError, match="is being written by process"):  # noqa: SIM117
+            with open_partial(output, {"model": "b"}):
+                pass
+        assert partial.load(frame_name(0)) is not None  # the refused one deleted nothing
+    with open_partial(output, {"model": "a"}) as partial:
+        assert partial.load(frame_name(0)) is not None
+        partial.remove()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_partial_results_of_other_inputs_are_dropped(tmp_path):
