@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mmface4d.errors import FaceNotFoundError, TakeError
-from mmface4d.progress import progress
+from mmface4d.progress import Progress, progress
 from mmface4d.take import Take
 from reconstruct.appearance import solve_appearance
 from reconstruct.observation import Observation
@@ -28,11 +28,18 @@ def wanted_frames(take: Take, settings: ReconstructSettings) -> list[int]:
 
 
 def landmarks_of(take: Take, frames: list[int]) -> dict[str, Float[np.ndarray, "n_frames 478 2"]]:
+    """Landmarks of the wanted frames, looked for under a progress bar; see landmark_rows."""
+    with progress(f"landmarks {take.name}", len(frames)) as report:
+        return landmark_rows(take, frames, report)
+
+
+def landmark_rows(
+    take: Take, frames: list[int], report: Progress | None = None
+) -> dict[str, Float[np.ndarray, "n_frames 478 2"]]:
     """Landmarks by serial with a row for every frame of the take; NaN for frames that are not wanted."""
     from calibration.landmarks import take_landmarks
 
-    with progress(f"landmarks {take.name}", len(frames)) as report:
-        found = take_landmarks(take, frames=frames, report=report)
+    found = take_landmarks(take, frames=frames, report=report)
     out = {}
     for serial, pixels in found.items():
         out[serial] = np.full((len(take), *pixels.shape[1:]), np.nan)

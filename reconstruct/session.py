@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmface4d.errors import DiskFullError, InputError, Mmface4dError
+from mmface4d.errors import DiskFullError, InputError
 from mmface4d.progress import Progress, progress
 from mmface4d.rig_calibration import RigCalibration
 from mmface4d.take import open_take
@@ -15,6 +15,7 @@ from reconstruct.actor_file import load_actor, read_actor, write_actor
 from reconstruct.keyframes import (
     cameras_with_face,
     keyframe_count,
+    landmark_rows,
     landmarks_of,
     numbered,
     solve_actor,
@@ -48,7 +49,7 @@ def solve_session_actor(
     where `output` is somebody else's file.
     """
     with progress("one actor", len(takes)) as report:
-        cameras = _cameras_with_face(takes, settings, report)
+        cameras = _cameras_with_face(takes, calibration, settings, report=report)
     chosen = _keyframes(cameras, settings)
     problem = make_problem(model, make_rasterizer(settings.rasterizer, settings.device))
     key = _key(chosen, calibration, model, settings)
@@ -64,7 +65,7 @@ def solve_session_actor(
 
 
 def _cameras_with_face(
-    takes: list[Path], settings: ReconstructSettings, report: Progress
+    takes: list[Path], calibration: RigCalibration, settings: ReconstructSettings, *, report: Progress
 ) -> dict[Path, dict[int, int]]:
     """Of every take the wanted frames and in how many cameras each shows a face."""
     found, failed = {}, None
@@ -72,13 +73,14 @@ def _cameras_with_face(
         try:
             with open_take(path) as take:
                 frames = wanted_frames(take, settings)
+                TakeObserver(take, calibration, {})  # refuses a calibration of other cameras
                 seen = cameras_with_face(frames, landmarks_of(take, frames))
                 found[path] = dict(zip(frames, seen.tolist(), strict=True))
         except DiskFullError:
             raise
-        except Mmface4dError as error:
+        except Exception as error:  # it is told again, with its reasons, when the take's own turn comes
             failed = error
-            report.note(f"{path} gives no keyframes: {error.message}")
+            report.note(f"{path} gives no keyframes: {error}")
         report.advance()
     if not found and failed is not None:
         raise failed
@@ -101,7 +103,7 @@ def _keyframes(cameras: dict[Path, dict[int, int]], settings: ReconstructSetting
 
 def _observations(path: Path, frames: list[int], calibration: RigCalibration) -> list[Observation]:
     with open_take(path) as take:
-        observer = TakeObserver(take, calibration, landmarks_of(take, frames))
+        observer = TakeObserver(take, calibration, landmark_rows(take, frames))
         return [observer.read(frame) for frame in frames]
 
 

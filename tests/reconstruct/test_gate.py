@@ -104,6 +104,7 @@ def still(fitting):
     for frame in range(4):
         seen = seen_at(fitting.problem, frame=frame)
         outcome = fit_frame(fitting, seen, before, gate=gate)
+        assert outcome.fit is not None
         gate.accept(outcome.quality)
         before = [Track(outcome.fit, seen.timestamp_usec), *before[:1]]
         outcomes.append(outcome)
