@@ -230,7 +230,7 @@ def measure_take(
 @click.option("--tool", "tool_names", multiple=True, type=click.Choice(list(GIVEN)), help="Only these; default: all.")
 @click.option("--start", "starts", multiple=True, type=click.Choice(STARTS), default=STARTS, show_default=True)
 @click.option("--frames", default=4, show_default=True, help="How many.")
-@click.option("--step", default=1, show_default=True, help="From one to the next.")
+@click.option("--step", default=1, show_default=True, help="From one to the next; no fallback where tracking is lost.")
 def main(
     rig: Path,
     takes: Path,
