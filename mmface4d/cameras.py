@@ -78,6 +78,30 @@ class Intrinsics:
 
         return torch.stack([u, v], -1)
 
+    def projection_slope(self, points_in_camera: Any) -> Any:
+        """d pixel / d point [..., 2, 3] of `project` (numpy arrays or torch tensors alike)."""
+        z = points_in_camera[..., 2]
+        ideal_x, ideal_y = points_in_camera[..., 0] / z, points_in_camera[..., 1] / z
+        k1, k2, p1, p2, k3, k4, k5, k6 = self.distortion
+        x, y = ideal_x - self.distortion_center[0], ideal_y - self.distortion_center[1]
+        r2 = x * x + y * y
+        above, below = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)), 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
+        radial = above / below
+        # d radial / d r2, doubled: r2 grows by 2 x dx
+        bend = 2 * (k1 + r2 * (2 * k2 + r2 * 3 * k3) - radial * (k4 + r2 * (2 * k5 + r2 * 3 * k6))) / below
+        cross = self.tangential_cross
+        uu = self.fx * (radial + x * x * bend + cross * y * p1 + 6 * x * p2)
+        uv = self.fx * (x * y * bend + cross * x * p1 + 2 * y * p2)
+        vu = self.fy * (x * y * bend + cross * y * p2 + 2 * x * p1)
+        vv = self.fy * (radial + y * y * bend + cross * x * p2 + 6 * y * p1)
+        columns = [uu / z, uv / z, -(uu * ideal_x + uv * ideal_y) / z]
+        rows = [vu / z, vv / z, -(vu * ideal_x + vv * ideal_y) / z]
+        if isinstance(points_in_camera, np.ndarray):
+            return np.stack([np.stack(columns, -1), np.stack(rows, -1)], -2)
+        import torch
+
+        return torch.stack([torch.stack(columns, -1), torch.stack(rows, -1)], -2)
+
     def undistort(self, pixels: Pixels) -> Float[np.ndarray, "*batch 2"]:
         """Ideal normalised coordinates (x/z, y/z) of pixels, by Newton; NaN where the model does not invert."""
         target = (pixels - [self.cx, self.cy]) / [self.fx, self.fy]

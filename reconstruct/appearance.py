@@ -12,9 +12,10 @@ from jaxtyping import Float, Int
 
 from mmface4d.arrays import Points, Vertices
 from mmface4d.transforms import rotate
+from reconstruct.hits import hits_in_memory
 from reconstruct.observation import Observation
 from reconstruct.parameters import Problem
-from reconstruct.rows import LEAST_COSINE, surface_hits
+from reconstruct.rows import LEAST_COSINE
 from reconstruct.state import Actor, FrameFit, posed
 from reconstruct.topology import vertex_normals
 
@@ -76,9 +77,9 @@ def _gather(
         vertices = posed(problem.model, actor, fit)
         normals = vertex_normals(vertices, faces)
         for view in observation.depth_views:
-            hits = surface_hits(view, vertices, faces, problem.rasterizer)
-            color = view.color[hits.pixel].astype(np.float64)
-            close = np.abs(hits.depth_m - view.depth_m[hits.pixel]) < 0.005
+            hits = hits_in_memory(problem, view, vertices)
+            color = view.color.astype(np.float64)
+            close = (hits.triangle >= 0) & (np.abs(hits.depth_m - view.depth_m) < 0.005)
             keep = np.flatnonzero((hits.cosine > LEAST_COSINE) & close & np.isfinite(color[:, 0]))
             keep = keep[:: -(-len(keep) // MOST_PIXELS) or 1]
             corners, weights = faces[hits.triangle[keep]], hits.barycentric[keep]

@@ -5,7 +5,9 @@ about 1.5 pixels; flying pixels at silhouettes.
 """
 
 import numpy as np
+import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from mmface4d.arrays import DepthImage, Mask
 from mmface4d.cameras import Intrinsics
@@ -17,13 +19,23 @@ EROSION_PX = 2
 GRAZING_DEG = 70.0
 # a blob of noise with a Gaussian radius of 1.5 px covers 4 pi 1.5^2 pixels: so many pixels count as one measurement
 CORRELATED_PX = 28.0
+# metres -> sigma in metres, degrees of incidence -> factor on it
+BY_DISTANCE = ((0.9, 1.1, 1.5, 2.0, 3.0), (0.5e-3, 0.75e-3, 1.0e-3, 1.6e-3, 3.0e-3))
+BY_ANGLE = ((0.0, 30.0, 50.0, 65.0, 75.0), (1.0, 1.5, 3.0, 5.0, 8.0))
 
 
-def sigma_m(depth_m: Float[np.ndarray, "*n"], cosine: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+def sigma_m(depth_m: Float[Tensor, "*n"], cosine: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """Standard deviation of depth (along z) by distance and the cosine of incidence."""
-    by_distance = np.interp(depth_m, [0.9, 1.1, 1.5, 2.0, 3.0], [0.5e-3, 0.75e-3, 1.0e-3, 1.6e-3, 3.0e-3])
-    degrees = np.degrees(np.arccos(np.clip(cosine, 0.0, 1.0)))
-    return by_distance * np.interp(degrees, [0, 30, 50, 65, 75], [1.0, 1.5, 3.0, 5.0, 8.0])
+    degrees = torch.rad2deg(torch.arccos(cosine.clamp(0.0, 1.0)))
+    return _interpolated(depth_m, BY_DISTANCE) * _interpolated(degrees, BY_ANGLE)
+
+
+def _interpolated(x: Tensor, table: tuple[tuple[float, ...], tuple[float, ...]]) -> Tensor:
+    """Piecewise linear, constant outside."""
+    at, value = (x.new_tensor(column) for column in table)
+    right = torch.bucketize(x, at).clamp(1, len(at) - 1)
+    part = ((x - at[right - 1]) / (at[right] - at[right - 1])).clamp(0, 1)
+    return value[right - 1] + part * (value[right] - value[right - 1])
 
 
 def reliable(depth_mm: DepthImage, intrinsics: Intrinsics) -> Mask:

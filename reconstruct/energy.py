@@ -6,16 +6,15 @@ follow from the exact ray-triangle intersection, so there is a gradient to the v
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from mmface4d.arrays import Faces, Vertices
 from reconstruct.depth_noise import sigma_m
 from reconstruct.observation import ColorView, DepthView
 from reconstruct.raster import Rasterizer
 from reconstruct.rows import LEAST_COSINE, surface_hits
+from reconstruct.seen import SeenDepth
 from reconstruct.weights import EnergyWeights, geman_mcclure
 
 
@@ -33,27 +32,25 @@ class ViewHits:
 
 def hits_of(
     view: DepthView,
-    vertices_in_world: Vertices,
-    faces: Faces,
+    vertices_in_world: Float[Tensor, "n_verts 3"],
+    faces: Int[Tensor, "n_faces 3"],
     *,
-    compared: Bool[np.ndarray, "n_faces"],
+    compared: Bool[Tensor, "n_faces"],
     rasterizer: Rasterizer,
     sensor_sigma: bool,
 ) -> ViewHits:
     """Rasterises the mesh as it stands."""
-    hits = surface_hits(view, vertices_in_world, faces, rasterizer)
-    keep = hits.cosine > LEAST_COSINE
-    seen = view.depth_m[hits.pixel[keep]]
-    sigma = sigma_m(seen, hits.cosine[keep]) if sensor_sigma else np.ones(len(seen))
-    color = view.color[hits.pixel[keep]]
-    device = rasterizer.device
+    seen = SeenDepth.of(view, rasterizer.device)
+    hits = surface_hits(seen, vertices_in_world, faces, rasterizer)
+    keep = (hits.triangle >= 0) & (hits.cosine > LEAST_COSINE)
+    depth_m = seen.depth_m[keep]
     return ViewHits(
-        corners=torch.from_numpy(faces[hits.triangle[keep]].astype(np.int64)).to(device),
-        ray=torch.from_numpy(view.ray[hits.pixel[keep]].astype(np.float32)).to(device),
-        depth_m=torch.from_numpy(seen.astype(np.float32)).to(device),
-        color=torch.from_numpy(color.astype(np.float32)).to(device),
-        sigma_m=torch.from_numpy(sigma.astype(np.float32)).to(device),
-        compared=torch.from_numpy(compared[hits.triangle[keep]]).to(device),
+        corners=hits.corners[keep].long(),
+        ray=seen.ray[keep],
+        depth_m=depth_m,
+        color=torch.from_numpy(view.color).to(rasterizer.device)[keep],
+        sigma_m=sigma_m(depth_m, hits.cosine[keep]) if sensor_sigma else torch.ones_like(depth_m),
+        compared=compared[hits.triangle[keep].long()],
     )
 
 

@@ -3,15 +3,20 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from torch import Tensor
 
 from mmface4d.arrays import Pixels, Vertices
 from mmface4d.errors import FaceNotFoundError
+from reconstruct.color import ColorTerm, SkinReference, learn_references, look_at_skin, skin_values
 from reconstruct.initial import initial_fit
+from reconstruct.levenberg_marquardt import minimise
+from reconstruct.model_tensors import Poser
 from reconstruct.observation import Observation
 from reconstruct.offsets import OffsetPrior, OffsetSolver, OffsetSystem, offset_system
-from reconstruct.parameters import Problem, Terms, data_rows, fit_frames
+from reconstruct.parameters import Free, Problem, Solution, Terms, data_rows
 from reconstruct.rows import DepthTerm, LandmarkTerm, landmark_residuals
-from reconstruct.state import Actor, FrameFit, average_actor, posed
+from reconstruct.seen import Seen
+from reconstruct.state import Actor, FrameFit, average_actor
 from reconstruct.topology import topology_of
 from reconstruct.tracks import ActorFit, Track
 
@@ -26,14 +31,15 @@ class FastSettings:
     first_landmarks: LandmarkTerm = LandmarkTerm(sigma_px=4.0, weight=0.3)
     landmarks: LandmarkTerm = LandmarkTerm(sigma_px=2.0, weight=0.3)
     # tolerance added to the sensor's sigma while the first fit closes in, metres
-    closing_in_m: tuple[float, ...] = (0.010, 0.005, 0.003, 0.002, 0.001, 0.0005, 0.0, 0.0)
+    closing_in_m: tuple[float, ...] = (0.010, 0.005, 0.003, 0.002, 0.001, 0.0005, 0.0)
     actor_offsets: OffsetPrior = OffsetPrior(edge=0.05, laplacian=4.0, offset=0.02, temporal=0.0, expected_data=2.0)
     frame_offsets: OffsetPrior = OffsetPrior(edge=1.0, laplacian=20.0, offset=0.2, temporal=0.5, expected_data=0.5)
     actor_rounds: int = 3
+    color_rounds: int = 2
+    color_weight: float = 0.15
     actor_iterations: int = 30
     frame_rounds: int = 2
     frame_iterations: int = 8
-    tracking_steps: tuple[float, ...] = (0.001, 0.0, 0.0)
     previous_std: float = 0.15  # how far an expression may move in one frame of 1/30 s, in its standard deviations
 
 
@@ -55,63 +61,75 @@ class FastSolver:
             raise FaceNotFoundError(
                 "no face was found in any of the keyframes", hint="look at the take with: mmface4d view TAKE -o DIR"
             )
-        observations, fits = [o for o, _ in usable], [s for _, s in usable]
-        actor = average_actor(self.problem.model)
-        landmarks_only = Terms(depth=None, landmark=self.settings.first_landmarks)
-        actor, fits = self._fit(observations, actor, fits, landmarks_only, iterations=4, shared=True)
-        for floor_m in self.settings.closing_in_m:
-            terms = Terms(depth=DepthTerm(floor_m=floor_m), landmark=self.settings.first_landmarks)
-            actor, fits = self._fit(observations, actor, fits, terms, iterations=1, shared=True)
-        bias_px = self._landmark_bias(observations, actor, fits)
+        seen = [self._seen(observation) for observation, _ in usable]
+        at = self._first_fit(seen, Solution(average_actor(self.problem.model), [fit for _, fit in usable]))
+        bias_px = self._landmark_bias(seen, at)
         terms = Terms(depth=DepthTerm(), landmark=self.settings.landmarks, landmark_bias_px=bias_px)
         for _ in range(self.settings.actor_rounds):
-            actor = self._solve_actor_offsets(observations, actor, fits)
-            actor, fits = self._fit(observations, actor, fits, terms, iterations=2, shared=False)
-        frames = [observation.frame for observation in observations]
-        return ActorFit(actor, frames, fits, self.problem.model.albedo(), bias_px)
+            at = replace(at, actor=self._solve_actor_offsets(seen, at))
+            at, _ = minimise(self.problem, seen, at, terms, steps=2)
+        references: dict[str, SkinReference] = {}
+        for _ in range(self.settings.color_rounds if self.settings.color_weight > 0 else 0):
+            references = self._learn_references(seen, at)
+            for level in (0, 1):
+                color = ColorTerm(references, level=level, weight=self.settings.color_weight)
+                at, _ = minimise(self.problem, seen, at, replace(terms, color=color), steps=3)
+        at = replace(at, actor=self._solve_actor_offsets(seen, at))
+        return ActorFit(
+            at.actor, [observation.frame for observation, _ in usable], at.fits, self.problem.model.albedo(),
+            bias_px, self._learn_references(seen, at) if references else {},
+        )  # fmt: skip
 
     def track(self, observation: Observation, actor_fit: ActorFit, before: list[Track]) -> FrameFit:
         """The fit of a frame, predicted from up to two frames before it (the last one first)."""
         settings = self.settings
+        seen = self._seen(observation)
         start, steps = self._predicted(observation, before)
-        for floor_m in settings.tracking_steps:
-            terms = Terms(
-                depth=DepthTerm(floor_m=floor_m),
-                landmark=settings.landmarks,
-                landmark_bias_px=actor_fit.landmark_bias_px,
-                previous_expression=before[0].fit.expression,
-                previous_std=settings.previous_std * max(steps, 1.0) ** 0.5,
-            )
-            _, (start,) = self._fit([observation], actor_fit.actor, [start], terms, iterations=1, shared=False)
-        return self._solve_frame_offsets(observation, actor_fit, start, before[0].fit.offsets)
+        terms = replace(
+            self._terms(actor_fit),
+            previous_expression=before[0].fit.expression,
+            previous_std=settings.previous_std * max(steps, 1.0) ** 0.5,
+        )
+        close = replace(self._level(terms, 0), depth=DepthTerm(floor_m=0.001))
+        at = Solution(actor_fit.actor, [start])
+        at, _ = minimise(self.problem, [seen], at, close, steps=1, checked=False)
+        at, _ = minimise(self.problem, [seen], at, terms, steps=2)
+        return self._solve_frame_offsets(seen, actor_fit, at.fits[0], before[0].fit.offsets)
 
     def start(self, observation: Observation, actor_fit: ActorFit) -> FrameFit | None:
         """The fit of a frame without one before it; None where it has no face."""
         fit = initial_fit(self.problem, observation)
         if fit is None:
             return None
+        seen, terms = self._seen(observation), self._terms(actor_fit)
+        at = Solution(actor_fit.actor, [fit])
         for floor_m in self.settings.closing_in_m:
-            terms = Terms(
-                depth=DepthTerm(floor_m=floor_m),
-                landmark=self.settings.landmarks,
-                landmark_bias_px=actor_fit.landmark_bias_px,
-            )
-            _, (fit,) = self._fit([observation], actor_fit.actor, [fit], terms, iterations=1, shared=False)
-        return self._solve_frame_offsets(observation, actor_fit, fit, fit.offsets)
+            close = replace(terms, depth=DepthTerm(floor_m=floor_m), color=None)
+            at, _ = minimise(self.problem, [seen], at, close, steps=1, checked=False)
+        for level in (0, 1):
+            at, _ = minimise(self.problem, [seen], at, self._level(terms, level), steps=2)
+        return self._solve_frame_offsets(seen, actor_fit, at.fits[0], at.fits[0].offsets)
 
-    def _fit(
-        self,
-        observations: list[Observation],
-        actor: Actor,
-        fits: list[FrameFit],
-        terms: Terms,
-        *,
-        iterations: int,
-        shared: bool,
-    ) -> tuple[Actor, list[FrameFit]]:
-        return fit_frames(
-            self.problem, observations, actor=actor, fits=fits, terms=terms, iterations=iterations, shared=shared
-        )
+    def _seen(self, observation: Observation) -> Seen:
+        return Seen.of(observation, self.problem.device)
+
+    def _terms(self, actor_fit: ActorFit) -> Terms:
+        color = ColorTerm(actor_fit.references, weight=self.settings.color_weight) if actor_fit.references else None
+        return Terms(DepthTerm(), self.settings.landmarks, color, actor_fit.landmark_bias_px)
+
+    def _level(self, terms: Terms, level: int) -> Terms:
+        return terms if terms.color is None else replace(terms, color=replace(terms.color, level=level))
+
+    def _first_fit(self, seen: list[Seen], at: Solution) -> Solution:
+        """From rigid landmarks to pose, expression, identity and scale on depth."""
+        shared = Free(actor=True)
+        terms = Terms(depth=None, landmark=self.settings.first_landmarks)
+        at, _ = minimise(self.problem, seen, at, terms, steps=4, free=shared, checked=False)
+        for floor_m in self.settings.closing_in_m:
+            terms = Terms(depth=DepthTerm(floor_m=floor_m), landmark=self.settings.first_landmarks)
+            at, _ = minimise(self.problem, seen, at, terms, steps=1, free=shared, checked=False)
+        at, _ = minimise(self.problem, seen, at, terms, steps=2, free=shared)
+        return at
 
     def _predicted(self, observation: Observation, before: list[Track]) -> tuple[FrameFit, float]:
         """Constant velocity by timestamps, and how many 1/30 s have passed."""
@@ -122,34 +140,51 @@ class FastSolver:
             return last.fit, steps
         return extrapolated(before[1], last, passed_usec), steps
 
-    def _landmark_bias(self, observations: list[Observation], actor: Actor, fits: list[FrameFit]) -> dict[str, Pixels]:
+    def _landmark_bias(self, seen: list[Seen], at: Solution) -> dict[str, Pixels]:
         """Minus the residuals' median over the keyframes, by camera and landmark; 0 where seldom seen."""
-        seen: dict[str, list[Pixels]] = {}
-        for observation, fit in zip(observations, fits, strict=True):
-            vertices = posed(self.problem.model, actor, fit)
-            for view in observation.color_views:
-                residual = landmark_residuals(view, vertices, self.problem.model.faces, table=self.problem.table)
-                seen.setdefault(view.serial, []).append(residual)
-        return {serial: _median_bias(np.stack(residuals)) for serial, residuals in seen.items()}
+        found: dict[str, list[Pixels]] = {}
+        poser = Poser(self.problem.tensors, at.actor)
+        for frame, fit in zip(seen, at.fits, strict=True):
+            vertices = poser.vertices(fit)
+            for view in frame.color:
+                residual = landmark_residuals(
+                    view, vertices, self.problem.tensors.faces, landmarks=self.problem.landmarks
+                )
+                found.setdefault(view.serial, []).append(residual.cpu().double().numpy())
+        return {serial: _median_bias(np.stack(residuals)) for serial, residuals in found.items()}
 
-    def _solve_actor_offsets(self, observations: list[Observation], actor: Actor, fits: list[FrameFit]) -> Actor:
+    def _learn_references(self, seen: list[Seen], at: Solution) -> dict[str, SkinReference]:
+        looks: dict[str, list[Tensor]] = {}
+        poser = Poser(self.problem.tensors, at.actor)
+        for frame, fit in zip(seen, at.fits, strict=True):
+            vertices = poser.vertices(fit)
+            for view in frame.color:
+                if view.bands is None:
+                    continue
+                look = look_at_skin(
+                    view, vertices, self.problem.tensors.faces, points=self.problem.skin,
+                    rasterizer=self.problem.rasterizer,
+                )  # fmt: skip
+                looks.setdefault(view.serial, []).append(skin_values(view, look))
+        return learn_references(looks)
+
+    def _solve_actor_offsets(self, seen: list[Seen], at: Solution) -> Actor:
         depth_only = Terms(depth=DepthTerm(), landmark=None)
+        poser = Poser(self.problem.tensors, at.actor)
         systems = [
             system
-            for observation, fit in zip(observations, fits, strict=True)
-            if (system := self._offset_system(observation, actor, fit, depth_only)) is not None
+            for frame, fit in zip(seen, at.fits, strict=True)
+            if (system := self._offset_system(frame, poser, fit, depth_only)) is not None
         ]
         offsets = self._actor_offsets.solve(
-            systems, actor.offsets, before=actor.offsets, iterations=self.settings.actor_iterations
+            systems, at.actor.offsets, before=at.actor.offsets, iterations=self.settings.actor_iterations
         )
-        return replace(actor, offsets=offsets)
+        return replace(at.actor, offsets=offsets)
 
-    def _solve_frame_offsets(
-        self, observation: Observation, actor_fit: ActorFit, fit: FrameFit, before: Vertices
-    ) -> FrameFit:
-        terms = Terms(depth=DepthTerm(), landmark=self.settings.landmarks, landmark_bias_px=actor_fit.landmark_bias_px)
+    def _solve_frame_offsets(self, seen: Seen, actor_fit: ActorFit, fit: FrameFit, before: Vertices) -> FrameFit:
+        terms, poser = self._terms(actor_fit), Poser(self.problem.tensors, actor_fit.actor)
         for _ in range(self.settings.frame_rounds):
-            system = self._offset_system(observation, actor_fit.actor, fit, terms)
+            system = self._offset_system(seen, poser, fit, terms)
             if system is None:
                 return fit
             offsets = self._frame_offsets.solve(
@@ -158,12 +193,11 @@ class FastSolver:
             fit = replace(fit, offsets=offsets)
         return fit
 
-    def _offset_system(
-        self, observation: Observation, actor: Actor, fit: FrameFit, terms: Terms
-    ) -> OffsetSystem | None:
-        vertices = posed(self.problem.model, actor, fit)
-        rows = data_rows(self.problem, observation, vertices, terms)
-        return None if rows is None else offset_system(rows, fit.rotation, actor.scale, vertex_count=len(vertices))
+    def _offset_system(self, seen: Seen, poser: Poser, fit: FrameFit, terms: Terms) -> OffsetSystem | None:
+        rows = data_rows(self.problem, seen, poser.vertices(fit), terms)
+        if rows is None:
+            return None
+        return offset_system(rows, fit.rotation, poser.actor.scale, vertex_count=self.problem.model.vertex_count)
 
 
 def _median_bias(residuals: np.ndarray) -> Pixels:

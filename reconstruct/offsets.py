@@ -49,8 +49,15 @@ class OffsetSystem:
 
 def offset_system(rows: Rows, rotation: np.ndarray, scale: float, *, vertex_count: int) -> OffsetSystem:
     """Rows chained to offsets by the frame's rotation (world_from_head) and the actor's scale."""
-    jacobian = rows.jacobian(scale * rows.gradient @ rotation, vertex_count)
-    return OffsetSystem(jacobian, rows.weight, rows.residual)
+    gradient = scale * rows.gradient.cpu().numpy() @ rotation
+    corners, barycentric = rows.corners.cpu().numpy(), rows.barycentric.cpu().numpy()
+    columns = (corners[:, :, None] * 3 + np.arange(3)).reshape(len(rows), 9)
+    values = (barycentric[:, :, None] * gradient[:, None, :]).reshape(len(rows), 9)
+    starts = np.arange(len(rows) + 1, dtype=np.int32) * 9
+    data = values.astype(np.float32).ravel()
+    shape = (len(rows), 3 * vertex_count)
+    jacobian = sparse.csr_matrix((data, columns.astype(np.int32).ravel(), starts), shape=shape)
+    return OffsetSystem(jacobian, rows.weight.cpu().numpy(), rows.residual.cpu().numpy())
 
 
 class OffsetSolver:

@@ -221,12 +221,12 @@ class _TorchModel:
         if self.texture_basis is not None:
             texture = texture + torch.tensordot(values["texture"], self.texture_basis, 1)
         normals = _normals(vertices, self.faces)
-        at = vertices.detach().cpu().numpy().astype(np.float64)
+        at = vertices.detach()
         views: list[ViewHits] = []
         depths, colors = [], []
         for view in observation.depth_views:
             hits = hits_of(
-                view, at, self.problem.model.faces, compared=self.problem.compared,
+                view, at, self.problem.tensors.faces, compared=self.problem.compared_there,
                 rasterizer=self.problem.rasterizer, sensor_sigma=self.weights.sensor_sigma,
             )  # fmt: skip
             pose = self._tensor(view.depth_from_world)

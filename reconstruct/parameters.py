@@ -1,29 +1,29 @@
-"""The parameter stage: Gauss-Newton on pose, expression and, shared by several frames, identity and scale.
+"""The parameter stage's data: rows of a frame, chained to pose, expression, identity, scale and the rig.
 
-Maths: ../docs/solver.md. Every frame's rows are chained to its unknowns; the shared ones couple the frames in one
-dense system, which is small (identity + 1 + frames x (6 + expression)).
+Maths: ../docs/solver.md. The system is solved in levenberg_marquardt.py.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
+import warp as wp
 from jaxtyping import Bool, Float
-from scipy.linalg import cho_factor, cho_solve
+from torch import Tensor
 
-from mmface4d.arrays import Pixels, Points, Vertices
+from mmface4d.arrays import Pixels, Points
+from reconstruct.color import ColorTerm, SkinPoints, color_rows
+from reconstruct.kernels import chain_modes
+from reconstruct.model_tensors import ModelTensors, Poser, tensor, vertex_normals_of
 from reconstruct.models.model import LandmarkTable, MorphableModel
-from reconstruct.observation import Observation
 from reconstruct.raster import Rasterizer
-from reconstruct.rows import DepthTerm, LandmarkTerm, Rows, depth_rows, join, landmark_rows
-from reconstruct.state import Actor, FrameFit, posed
-from reconstruct.topology import vertex_normals
+from reconstruct.rig_refinement import UNKNOWNS, RigCorrection
+from reconstruct.rows import DepthTerm, Landmarks, LandmarkTerm, Rows, depth_rows, join, landmark_rows
+from reconstruct.seen import Seen
+from reconstruct.state import Actor, FrameFit
 
 POSE = 6
-SCALE_STD = 0.04
-ROWS_A_FRAME = 12000
-# a weight that should stay in its range is drawn back as if its standard deviation beyond the range were this
-BEYOND_RANGE_STD = 0.03
-LEVENBERG = 1e-4
+ROWS_A_VIEW = 4000  # of each term: neighbouring pixels say the same
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,15 @@ class Problem:
     rasterizer: Rasterizer
     compared: Bool[np.ndarray, "n_faces"]
     table: LandmarkTable
-    identity_columns: Float[np.ndarray, "n_coords n_identity"]
-    expression_columns: Float[np.ndarray, "n_coords n_expression"]
+    tensors: ModelTensors
+    compared_there: Bool[Tensor, "n_faces"]  # the same on the device
+    landmarks: Landmarks
+    skin: SkinPoints
+
+    @property
+    def device(self) -> str:
+        """Where tensors live."""
+        return self.tensors.device
 
 
 @dataclass(frozen=True)
@@ -44,166 +51,168 @@ class Terms:
 
     depth: DepthTerm | None
     landmark: LandmarkTerm | None
+    color: ColorTerm | None = None
     landmark_bias_px: dict[str, Pixels] | None = None
     # expression of the frame before and how far it may have moved since (in standard deviations of the model)
     previous_expression: np.ndarray | None = None
     previous_std: float = 1.0
 
 
+@dataclass(frozen=True)
+class Solution:
+    """What the parameter stage moves."""
+
+    actor: Actor
+    fits: list[FrameFit]
+    rig: RigCorrection = field(default_factory=RigCorrection)
+
+
+@dataclass(frozen=True)
+class Free:
+    """What frames share and is free beside their pose and expression."""
+
+    actor: bool = False  # identity and scale
+    cameras: tuple[str, ...] = ()  # those whose pose may move
+    biased: tuple[str, ...] = ()  # those whose depth may be off
+    pivot: Points = field(default_factory=lambda: np.zeros(3))  # world; what cameras turn about
+
+
 def make_problem(model: MorphableModel, rasterizer: Rasterizer) -> Problem:
-    """Prepares a model: which triangles depth may be compared with, flat bases, the landmarks that hold still."""
+    """Prepares a model: the triangles depth may be compared with, bases on the device, landmarks that hold still."""
     skin = model.regions["face"] & ~model.regions["eyes"] & ~model.regions["nostrils"]
     skin &= ~model.regions["mouth_interior"] & ~model.regions["boundary"]
-    count = model.vertex_count * 3
+    compared, device = skin[model.faces].all(1), rasterizer.device
+    table = model.landmarks.select(("brow", "eye", "nose", "lip_outer", "lip_inner", "cheek"))
     return Problem(
         model=model,
         rasterizer=rasterizer,
-        compared=skin[model.faces].all(1),
-        table=model.landmarks.select(("brow", "eye", "nose", "lip_outer", "lip_inner", "cheek")),
-        identity_columns=_columns(model.identity_basis, count),
-        expression_columns=_columns(model.expression_basis, count),
+        compared=compared,
+        table=table,
+        tensors=ModelTensors.of(model, device),
+        compared_there=torch.from_numpy(compared).to(device),
+        landmarks=Landmarks.of(table, device),
+        skin=SkinPoints.spread(model.mean, model.faces, compared=compared, device=device),
     )
 
 
-def _columns(basis: np.ndarray, count: int) -> Float[np.ndarray, "n_coords n_modes"]:
-    return np.ascontiguousarray(basis.reshape(len(basis), count).T, dtype=np.float32)
+def data_rows(
+    problem: Problem,
+    seen: Seen,
+    vertices: Float[Tensor, "n_verts 3"],
+    terms: Terms,
+    *,
+    most: int | None = None,
+    cameras: tuple[str, ...] = (),
+) -> Rows | None:
+    """Rows of all terms and views of one frame (at most `most` of a term and view); None where nothing is seen.
 
-
-def data_rows(problem: Problem, observation: Observation, vertices: Vertices, terms: Terms) -> Rows | None:
-    """Depth and landmark rows of all views of one frame; None where nothing is seen."""
-    faces, parts = problem.model.faces, []
-    if terms.depth is not None:
-        parts += [
-            depth_rows(
-                view, vertices, faces, compared=problem.compared, rasterizer=problem.rasterizer, term=terms.depth
-            )
-            for view in observation.depth_views
-        ]
+    Rows of `cameras` can be told apart by their `camera`: twice the index for depth, one more for pictures.
+    """
+    faces, parts = problem.tensors.faces, []
+    code = {serial: 2 * index for index, serial in enumerate(cameras)}
+    for view in seen.depth if terms.depth is not None else ():
+        rows = depth_rows(
+            view, vertices, faces, compared=problem.compared_there, rasterizer=problem.rasterizer, term=terms.depth,
+            camera=code.get(view.serial, -1),
+        )  # fmt: skip
+        parts.append(rows if most is None else rows.thinned(most))
     if terms.landmark is not None:
-        normals = vertex_normals(vertices, faces)
+        normals = vertex_normals_of(vertices, faces)
         bias_px = terms.landmark_bias_px or {}
-        parts += [
-            landmark_rows(
-                view, vertices, faces, table=problem.table, term=terms.landmark,
-                bias_px=bias_px.get(view.serial), normals=normals,
-            )
-            for view in observation.color_views
-        ]  # fmt: skip
+        for view in seen.color:
+            bias = bias_px.get(view.serial)
+            parts.append(
+                landmark_rows(
+                    view, vertices, faces, landmarks=problem.landmarks, term=terms.landmark, normals=normals,
+                    bias_px=None if bias is None else tensor(bias, problem.device),
+                    camera=code.get(view.serial, -2) + 1,
+                )
+            )  # fmt: skip
+    for view in seen.color if terms.color is not None else ():
+        rows = color_rows(
+            view, vertices, faces, points=problem.skin, rasterizer=problem.rasterizer, term=terms.color,
+            camera=code.get(view.serial, -2) + 1,
+        )  # fmt: skip
+        if rows is not None:
+            parts.append(rows if most is None else rows.thinned(most))
     parts = [part for part in parts if len(part)]
     return join(parts) if parts else None
 
 
 @dataclass(frozen=True)
-class _Linear:
-    """Normal equations of one frame: pose, expression | identity, scale."""
+class Linear:
+    """One frame's data energy, its slope and curvature along pose, expression | identity, scale | rig."""
 
-    hessian: np.ndarray
-    gradient: np.ndarray
+    energy: float
+    hessian: Float[np.ndarray, "n n"]
+    gradient: Float[np.ndarray, "n"]
+    pivot: Points  # world; what the head turns about
 
 
-def _linearize(
-    problem: Problem, rows: Rows, *, actor: Actor, fit: FrameFit, vertices: Vertices, shared: bool
-) -> _Linear:
-    kept = rows.thinned(ROWS_A_FRAME)
-    points = kept.points(vertices)
+def linearize(problem: Problem, seen: Seen, poser: Poser, fit: FrameFit, terms: Terms, free: Free) -> Linear:
+    """The Gauss-Newton system of one frame's data terms, without priors."""
+    vertices = poser.vertices(fit)
     pivot = vertices.mean(0)
-    gradient_in_head = actor.scale * kept.gradient @ fit.rotation
-    sparse_rows = kept.jacobian(gradient_in_head, len(vertices))
-    columns = [
-        np.cross(points - pivot, kept.gradient),
-        kept.gradient,
-        sparse_rows @ problem.expression_columns,
-    ]
-    if shared:
-        along_scale = ((points - fit.translation) * kept.gradient).sum(1, keepdims=True)
-        columns += [sparse_rows @ problem.identity_columns, along_scale]
-    jacobian = np.concatenate(columns, 1)
-    weighted = jacobian * kept.weight[:, None]
-    return _Linear(weighted.T @ jacobian, weighted.T @ kept.residual)
+    width = POSE + len(fit.expression) + _shared_size(problem.model, free)
+    rows = data_rows(problem, seen, vertices, terms, most=ROWS_A_VIEW, cameras=free.cameras)
+    middle = pivot.cpu().numpy().astype(np.float64)
+    if rows is None:
+        return Linear(0.0, np.zeros((width, width)), np.zeros(width), middle)
+    jacobian = _jacobian(problem, rows, vertices, pivot=pivot, actor=poser.actor, fit=fit, free=free, width=width)
+    weighted = jacobian * rows.weight[:, None]
+    hessian = (weighted.T @ jacobian).double().cpu().numpy()
+    gradient = (weighted.T @ rows.residual).double().cpu().numpy()
+    return Linear(rows.cost, hessian, gradient, middle)
 
 
-def _expression_prior(
-    model: MorphableModel, beta: np.ndarray, terms: Terms
-) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-    """Precision and gradient of the prior: zero mean, and a firm pull back into the coefficients' range."""
-    precision = model.expression_std**-2.0
-    gradient = precision * beta
-    low, high = model.expression_range
-    beyond = np.minimum(beta - low, 0) + np.maximum(beta - high, 0)
-    firm = np.where(beyond != 0, BEYOND_RANGE_STD**-2.0, 0.0)
-    precision, gradient = precision + firm, gradient + firm * beyond
-    if terms.previous_expression is not None:
-        smooth = (model.expression_std * terms.previous_std) ** -2.0
-        precision, gradient = precision + smooth, gradient + smooth * (beta - terms.previous_expression)
-    return precision, gradient
+def _shared_size(model: MorphableModel, free: Free) -> int:
+    actor = len(model.identity_std) + 1 if free.actor else 0
+    return actor + UNKNOWNS * len(free.cameras)
 
 
-def fit_frames(
+def _jacobian(
     problem: Problem,
-    observations: list[Observation],
+    rows: Rows,
+    vertices: Tensor,
     *,
+    pivot: Tensor,
     actor: Actor,
-    fits: list[FrameFit],
-    terms: Terms,
-    iterations: int,
-    shared: bool,
-) -> tuple[Actor, list[FrameFit]]:
-    """Gauss-Newton steps on all frames; with `shared`, also on identity and scale."""
-    for _ in range(iterations):
-        linear = []
-        for observation, fit in zip(observations, fits, strict=True):
-            vertices = posed(problem.model, actor, fit)
-            rows = data_rows(problem, observation, vertices, terms)
-            linear.append(
-                (None, vertices.mean(0))
-                if rows is None
-                else (
-                    _linearize(problem, rows, actor=actor, fit=fit, vertices=vertices, shared=shared),
-                    vertices.mean(0),
-                )
-            )
-        actor, fits = _step(problem.model, linear, actor=actor, fits=fits, terms=terms, shared=shared)
-    return actor, fits
+    fit: FrameFit,
+    free: Free,
+    width: int,
+) -> Float[Tensor, "n_rows n"]:
+    points = rows.points(vertices)
+    out = torch.zeros((len(rows), width), device=points.device)
+    out[:, :3] = torch.linalg.cross(points - pivot, rows.gradient)
+    out[:, 3:POSE] = rows.gradient
+    in_head = rows.gradient @ tensor(actor.scale * fit.rotation, problem.device)
+    _chain(rows, in_head, problem.tensors.expression_at_vertices, out, POSE)
+    at = POSE + len(fit.expression)
+    if free.actor:
+        _chain(rows, in_head, problem.tensors.identity_at_vertices, out, at)
+        at += len(problem.model.identity_std)
+        out[:, at] = ((points - tensor(fit.translation, problem.device)) * rows.gradient).sum(1)
+        at += 1
+    around = torch.linalg.cross(points - tensor(free.pivot, problem.device), rows.gradient)
+    for index, serial in enumerate(free.cameras):
+        # a camera that moves sees the head move the other way
+        mine = (rows.camera.div(2, rounding_mode="floor") == index).float()[:, None]
+        out[:, at : at + 3] = -around * mine
+        out[:, at + 3 : at + 6] = -rows.gradient * mine
+        if serial in free.biased:
+            out[:, at + 6] = (rows.camera == 2 * index).float()
+        at += UNKNOWNS
+    return out
 
 
-def _step(
-    model: MorphableModel,
-    linear: list[tuple[_Linear | None, Points]],
-    *,
-    actor: Actor,
-    fits: list[FrameFit],
-    terms: Terms,
-    shared: bool,
-) -> tuple[Actor, list[FrameFit]]:
-    local = POSE + len(model.expression_std)
-    common = len(model.identity_std) + 1 if shared else 0
-    size = common + local * len(fits)
-    hessian, gradient = np.zeros((size, size)), np.zeros(size)
-    order = np.r_[np.arange(local, local + common), np.arange(local)]
-    for index, (part, _) in enumerate(linear):
-        where = np.r_[np.arange(common), common + index * local + np.arange(local)]
-        if part is not None:
-            hessian[np.ix_(where, where)] += part.hessian[np.ix_(order, order)]
-            gradient[where] += part.gradient[order]
-        expression = common + index * local + POSE + np.arange(local - POSE)
-        precision, slope = _expression_prior(model, fits[index].expression, terms)
-        hessian[expression, expression] += precision
-        gradient[expression] += slope
-    if shared:
-        precision = np.r_[model.identity_std**-2.0, SCALE_STD**-2.0]
-        hessian[np.arange(common), np.arange(common)] += precision
-        gradient[:common] += precision * np.r_[actor.identity, actor.log_scale]
-    diagonal = hessian.diagonal()
-    hessian[np.arange(size), np.arange(size)] += LEVENBERG * diagonal + 1e-9
-    step = -cho_solve(cho_factor(hessian), gradient)
-    if shared:
-        actor = replace(
-            actor, identity=actor.identity + step[: common - 1], log_scale=actor.log_scale + float(step[common - 1])
-        )
-    moved = []
-    for index, (fit, (_, pivot)) in enumerate(zip(fits, linear, strict=True)):
-        delta = step[common + index * local : common + (index + 1) * local]
-        # a turn of more than 0.3 rad in one step is outside what the linearisation knows
-        delta = delta / max(1.0, float(np.abs(delta[:3]).max()) / 0.3)
-        moved.append(replace(fit.moved(delta[:POSE], pivot), expression=fit.expression + delta[POSE:]))
-    return actor, moved
+def _chain(rows: Rows, gradient_in_head: Tensor, basis: Tensor, out: Tensor, first: int) -> None:
+    wp.launch(
+        chain_modes,
+        dim=len(rows),
+        inputs=[
+            wp.from_torch(rows.corners, dtype=wp.vec3i), wp.from_torch(rows.barycentric, dtype=wp.vec3),
+            wp.from_torch(gradient_in_head.contiguous(), dtype=wp.vec3), wp.from_torch(basis, dtype=wp.vec3), first,
+        ],
+        outputs=[wp.from_torch(out)],
+        device=str(out.device),
+    )  # fmt: skip

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmface4d.arrays import Vertices
+from reconstruct.hits import hits_in_memory, landmarks_off_px
 from reconstruct.observation import Observation
 from reconstruct.parameters import Problem
-from reconstruct.rows import landmark_residuals, surface_hits
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,16 @@ class Quality:
 def frame_quality(problem: Problem, observation: Observation, vertices: Vertices) -> Quality:
     """Figures over all views of a frame."""
     distances, seen, trusted = [], 0, 0
-    faces = problem.model.faces
     for view in observation.depth_views:
-        hits = surface_hits(view, vertices, faces, problem.rasterizer)
-        skin = problem.compared[hits.triangle] & (hits.cosine > 0.3)
-        gap = np.abs(hits.depth_m - view.depth_m[hits.pixel])[skin] * hits.cosine[skin]
+        hits = hits_in_memory(problem, view, vertices)
+        skin = (hits.triangle >= 0) & problem.compared[hits.triangle] & (hits.cosine > 0.3)
+        gap = np.abs(hits.depth_m - view.depth_m)[skin] * hits.cosine[skin]
         distances.append(gap * 1000)
         trusted += int((gap < 0.01).sum())
-        seen += hits.skin_pixels(problem.compared)
+        seen += hits.skin_pixels
     pixels, millimetres = [], []
     for view in observation.color_views:
-        error = np.linalg.norm(landmark_residuals(view, vertices, faces, table=problem.table), axis=1)
+        error = np.linalg.norm(landmarks_off_px(problem, view, vertices), axis=1)
         distance_m = np.linalg.norm(vertices.mean(0) - np.linalg.inv(view.color_from_world)[:3, 3])
         pixels.append(error)
         millimetres.append(error * distance_m / view.imager.fx * 1000)

@@ -4,8 +4,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from mmface4d.arrays import Pixels, Vertices
+from reconstruct.color import SkinReference
 from reconstruct.observation import Observation
 from reconstruct.state import Actor, FrameFit
 
@@ -27,6 +29,7 @@ class ActorFit:
     fits: list[FrameFit]
     vertex_colors: Vertices
     landmark_bias_px: dict[str, Pixels] = field(default_factory=dict)
+    references: dict[str, SkinReference] = field(default_factory=dict)
 
     def observations(self, keyframes: list[Observation]) -> list[Observation]:
         """Those of the keyframes that were fitted."""
@@ -46,10 +49,12 @@ class ActorFit:
             "texture": self.actor.texture, "vertex_colors": self.vertex_colors, "frame": self.frames[0],
             "rotation": first.rotation, "translation": first.translation, "expression": first.expression,
             "first_offsets": first.offsets, **lighting, **bias,
+            **{f"skin/{serial}": known.value.cpu().numpy() for serial, known in self.references.items()},
+            **{f"skin_sigma/{serial}": known.sigma.cpu().numpy() for serial, known in self.references.items()},
         }  # fmt: skip
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "ActorFit":
+    def from_arrays(cls, arrays: dict[str, np.ndarray], device: str = "cpu") -> "ActorFit":
         """The inverse of `arrays`; of the keyframes only the first is kept."""
 
         def named(prefix: str) -> dict[str, np.ndarray]:
@@ -59,4 +64,9 @@ class ActorFit:
             arrays["identity"], float(arrays["log_scale"]), arrays["offsets"], arrays["texture"], named("lighting/")
         )
         fit = FrameFit(arrays["rotation"], arrays["translation"], arrays["expression"], arrays["first_offsets"])
-        return cls(actor, [int(arrays["frame"])], [fit], arrays["vertex_colors"], named("bias/"))
+        sigma = named("skin_sigma/")
+        references = {
+            serial: SkinReference(torch.from_numpy(value).to(device), torch.from_numpy(sigma[serial]).to(device))
+            for serial, value in named("skin/").items()
+        }
+        return cls(actor, [int(arrays["frame"])], [fit], arrays["vertex_colors"], named("bias/"), references)

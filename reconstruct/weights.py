@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 
 def geman_mcclure(x: Any, c: float) -> Any:
     """rho(x; c) = 2 (x/c)^2 / ((x/c)^2 + 4), the published robust function (numpy or torch)."""
@@ -12,7 +10,7 @@ def geman_mcclure(x: Any, c: float) -> Any:
     return 2 * square / (square + 4)
 
 
-def geman_mcclure_weight(x: np.ndarray, c: float) -> np.ndarray:
+def geman_mcclure_weight(x: Any, c: float) -> Any:
     """rho'(x) / x: the weight that turns 1/2 w x^2 into a quadratic with the robust function's gradient."""
     return (16 / c**2) / ((x / c) ** 2 + 4) ** 2
 

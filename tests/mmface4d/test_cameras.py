@@ -151,3 +151,13 @@ def test_depth_pixels_become_points_that_project_back_onto_them() -> None:
 def test_a_camera_whose_imagers_are_mirrored_is_refused() -> None:
     with pytest.raises(ValueError, match="camera 7: color_from_depth is not a rigid transform"):
         RgbdCamera("7", color=COLOR, depth=DEPTH, color_from_depth=np.diag([1.0, 1.0, -1.0, 1.0]))
+
+
+@pytest.mark.parametrize("lens", [{}, {"tangential_cross": 1.0, "distortion_center": (0.01, -0.02)}])
+def test_slope_of_the_projection_against_central_differences(lens):
+    bend = (0.5, -2.5, 1e-3, -2e-3, 1.4, 0.4, -2.3, 1.3)
+    camera = Intrinsics(640, 576, 504.0, 505.0, 320.0, 288.0, distortion=bend, **lens)
+    points = np.random.default_rng(0).normal(size=(50, 3)) * 0.1 + [0, 0, 0.8]
+    step = 1e-6
+    measured = [(camera.project(points + d) - camera.project(points - d)) / (2 * step) for d in np.eye(3) * step]
+    assert np.allclose(camera.projection_slope(points), np.stack(measured, -1), rtol=1e-6, atol=1e-4)
