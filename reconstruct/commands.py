@@ -25,6 +25,10 @@ Examples:
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--one-actor", is_flag=True, help="TAKES show one person: solve shape and skin once, for all of them.")
 @click.option("--actor", type=click.Path(path_type=Path), help="Use the actor.npz that --one-actor wrote.")
+@click.option(
+    "--smooth/--no-smooth", default=True, show_default=True,
+    help="Smooth the whole sequence by what each frame says (solver fast).",
+)  # fmt: skip
 @click.option("--frames", metavar="FIRST:END", help="Only these frames, for a try.")
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path),
@@ -40,6 +44,7 @@ def reconstruct(
     device: str,
     one_actor: bool,
     actor: Path | None,
+    smooth: bool,
     frames: str | None,
     output: Path,
     as_json: bool,
@@ -52,7 +57,9 @@ def reconstruct(
 
     if one_actor and actor is not None:
         raise UsageError("--one-actor and --actor contradict each other", hint="leave one of them out")
-    settings = ReconstructSettings(solver=solver, rasterizer=rasterizer, device=device, frames=_parse_frames(frames))
+    settings = ReconstructSettings(
+        solver=solver, rasterizer=rasterizer, device=device, smooth=smooth, frames=_parse_frames(frames)
+    )
     outputs = _outputs(takes, output)
     solved = _actor_output(outputs) if one_actor else None
     summaries = reconstruct_takes(

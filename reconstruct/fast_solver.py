@@ -9,16 +9,16 @@ from mmface4d.arrays import Pixels, Vertices
 from mmface4d.errors import FaceNotFoundError
 from reconstruct.color import ColorTerm, SkinReference, learn_references, look_at_skin, skin_values
 from reconstruct.initial import initial_fit
-from reconstruct.levenberg_marquardt import minimise
-from reconstruct.model_tensors import Poser
+from reconstruct.levenberg_marquardt import System, information, minimise
+from reconstruct.model_tensors import Poser, tensor
 from reconstruct.observation import Observation
-from reconstruct.offsets import OffsetPrior, OffsetSolver, OffsetSystem, offset_system
 from reconstruct.parameters import Free, Problem, Solution, Terms, data_rows
 from reconstruct.rows import DepthTerm, LandmarkTerm, landmark_residuals
 from reconstruct.seen import Seen
 from reconstruct.state import Actor, FrameFit, average_actor
 from reconstruct.topology import topology_of
 from reconstruct.tracks import ActorFit, Track
+from reconstruct.vertex_offsets import OffsetPrior, OffsetSolver, OffsetSystem, offset_system
 
 MOST_BIAS_PX = 8.0
 LEAST_BIAS_FRAMES = 3
@@ -32,14 +32,16 @@ class FastSettings:
     landmarks: LandmarkTerm = LandmarkTerm(sigma_px=2.0, weight=0.3)
     # tolerance added to the sensor's sigma while the first fit closes in, metres
     closing_in_m: tuple[float, ...] = (0.010, 0.005, 0.003, 0.002, 0.001, 0.0005, 0.0)
-    actor_offsets: OffsetPrior = OffsetPrior(edge=0.05, laplacian=4.0, offset=0.02, temporal=0.0, expected_data=2.0)
-    frame_offsets: OffsetPrior = OffsetPrior(edge=1.0, laplacian=20.0, offset=0.2, temporal=0.5, expected_data=0.5)
+    # the same while a frame is tracked; all of them after a dropped frame, the last one else
+    catching_up_m: tuple[float, ...] = (0.010, 0.005, 0.002, 0.001)
+    actor_offsets: OffsetPrior = OffsetPrior(membrane=0.1, bending=4.0, zero=0.002, temporal=0.0, expected_data=0.15)
+    frame_offsets: OffsetPrior = OffsetPrior(membrane=2.0, bending=20.0, zero=0.014, temporal=0.0, expected_data=0.012)
     actor_rounds: int = 3
     color_rounds: int = 2
-    color_weight: float = 0.15
+    color_weight: float = 0.02
     actor_iterations: int = 30
     frame_rounds: int = 2
-    frame_iterations: int = 8
+    frame_iterations: int = 4
     previous_std: float = 0.15  # how far an expression may move in one frame of 1/30 s, in its standard deviations
 
 
@@ -50,8 +52,8 @@ class FastSolver:
         self.problem = problem
         self.settings = settings or FastSettings()
         topology = topology_of(problem.model)
-        self._actor_offsets = OffsetSolver(topology, self.settings.actor_offsets)
-        self._frame_offsets = OffsetSolver(topology, self.settings.frame_offsets)
+        self._actor_offsets = OffsetSolver(topology, self.settings.actor_offsets, device=problem.device)
+        self._frame_offsets = OffsetSolver(topology, self.settings.frame_offsets, device=problem.device)
 
     def fit_actor(self, keyframes: list[Observation]) -> ActorFit:
         """Identity, scale and personal offsets from several frames at once; raises FaceNotFoundError."""
@@ -65,8 +67,9 @@ class FastSolver:
         at = self._first_fit(seen, Solution(average_actor(self.problem.model), [fit for _, fit in usable]))
         bias_px = self._landmark_bias(seen, at)
         terms = Terms(depth=DepthTerm(), landmark=self.settings.landmarks, landmark_bias_px=bias_px)
+        depth_only = Terms(depth=DepthTerm(), landmark=None)
         for _ in range(self.settings.actor_rounds):
-            at = replace(at, actor=self._solve_actor_offsets(seen, at))
+            at = replace(at, actor=self._solve_actor_offsets(seen, at, depth_only))
             at, _ = minimise(self.problem, seen, at, terms, steps=2)
         references: dict[str, SkinReference] = {}
         for _ in range(self.settings.color_rounds if self.settings.color_weight > 0 else 0):
@@ -74,7 +77,8 @@ class FastSolver:
             for level in (0, 1):
                 color = ColorTerm(references, level=level, weight=self.settings.color_weight)
                 at, _ = minimise(self.problem, seen, at, replace(terms, color=color), steps=3)
-        at = replace(at, actor=self._solve_actor_offsets(seen, at))
+        color = ColorTerm(references, weight=self.settings.color_weight) if references else None
+        at = replace(at, actor=self._solve_actor_offsets(seen, at, replace(terms, color=color)))
         return ActorFit(
             at.actor, [observation.frame for observation, _ in usable], at.fits, self.problem.model.albedo(),
             bias_px, self._learn_references(seen, at) if references else {},
@@ -90,11 +94,12 @@ class FastSolver:
             previous_expression=before[0].fit.expression,
             previous_std=settings.previous_std * max(steps, 1.0) ** 0.5,
         )
-        close = replace(self._level(terms, 0), depth=DepthTerm(floor_m=0.001))
         at = Solution(actor_fit.actor, [start])
-        at, _ = minimise(self.problem, [seen], at, close, steps=1, checked=False)
-        at, _ = minimise(self.problem, [seen], at, terms, steps=2)
-        return self._solve_frame_offsets(seen, actor_fit, at.fits[0], before[0].fit.offsets)
+        for floor_m in settings.catching_up_m[-1 if steps < 1.5 else 0 :]:
+            close = replace(self._level(terms, 0), depth=DepthTerm(floor_m=floor_m))
+            at, _ = minimise(self.problem, [seen], at, close, steps=1, checked=False)
+        at, system = minimise(self.problem, [seen], at, terms, steps=2)
+        return self._solve_frame_offsets(seen, actor_fit, self._informed(at, system), before[0].fit.offsets)
 
     def start(self, observation: Observation, actor_fit: ActorFit) -> FrameFit | None:
         """The fit of a frame without one before it; None where it has no face."""
@@ -107,8 +112,13 @@ class FastSolver:
             close = replace(terms, depth=DepthTerm(floor_m=floor_m), color=None)
             at, _ = minimise(self.problem, [seen], at, close, steps=1, checked=False)
         for level in (0, 1):
-            at, _ = minimise(self.problem, [seen], at, self._level(terms, level), steps=2)
-        return self._solve_frame_offsets(seen, actor_fit, at.fits[0], at.fits[0].offsets)
+            at, system = minimise(self.problem, [seen], at, self._level(terms, level), steps=2)
+        return self._solve_frame_offsets(seen, actor_fit, self._informed(at, system), at.fits[0].offsets)
+
+    def _informed(self, at: Solution, system: System) -> FrameFit:
+        """The fit of one frame, and what the frame says around it."""
+        fit = at.fits[0]
+        return replace(fit, information=information(self.problem.model, fit, system.frames[0]))
 
     def _seen(self, observation: Observation) -> Seen:
         return Seen.of(observation, self.problem.device)
@@ -168,36 +178,38 @@ class FastSolver:
                 looks.setdefault(view.serial, []).append(skin_values(view, look))
         return learn_references(looks)
 
-    def _solve_actor_offsets(self, seen: list[Seen], at: Solution) -> Actor:
-        depth_only = Terms(depth=DepthTerm(), landmark=None)
+    def _solve_actor_offsets(self, seen: list[Seen], at: Solution, terms: Terms) -> Actor:
         poser = Poser(self.problem.tensors, at.actor)
         systems = [
             system
             for frame, fit in zip(seen, at.fits, strict=True)
-            if (system := self._offset_system(frame, poser, fit, depth_only)) is not None
+            if (system := self._offset_system(frame, poser, fit, terms)) is not None
         ]
-        offsets = self._actor_offsets.solve(
-            systems, at.actor.offsets, before=at.actor.offsets, iterations=self.settings.actor_iterations
-        )
-        return replace(at.actor, offsets=offsets)
+        start = tensor(at.actor.offsets, self.problem.device)
+        offsets = self._actor_offsets.solve(systems, start, before=start, iterations=self.settings.actor_iterations)
+        return replace(at.actor, offsets=_array(offsets))
 
     def _solve_frame_offsets(self, seen: Seen, actor_fit: ActorFit, fit: FrameFit, before: Vertices) -> FrameFit:
         terms, poser = self._terms(actor_fit), Poser(self.problem.tensors, actor_fit.actor)
+        drawn_to = tensor(before, self.problem.device)
         for _ in range(self.settings.frame_rounds):
             system = self._offset_system(seen, poser, fit, terms)
             if system is None:
                 return fit
             offsets = self._frame_offsets.solve(
-                [system], fit.offsets, before=before, iterations=self.settings.frame_iterations
-            )
-            fit = replace(fit, offsets=offsets)
+                [system], tensor(fit.offsets, self.problem.device), before=drawn_to,
+                iterations=self.settings.frame_iterations,
+            )  # fmt: skip
+            fit = replace(fit, offsets=_array(offsets))
         return fit
 
     def _offset_system(self, seen: Seen, poser: Poser, fit: FrameFit, terms: Terms) -> OffsetSystem | None:
         rows = data_rows(self.problem, seen, poser.vertices(fit), terms)
-        if rows is None:
-            return None
-        return offset_system(rows, fit.rotation, poser.actor.scale, vertex_count=self.problem.model.vertex_count)
+        return None if rows is None else offset_system(rows, fit.rotation, poser.actor.scale)
+
+
+def _array(offsets: Tensor) -> Vertices:
+    return offsets.cpu().double().numpy()
 
 
 def _median_bias(residuals: np.ndarray) -> Pixels:

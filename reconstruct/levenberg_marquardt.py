@@ -14,6 +14,7 @@ from reconstruct.models.model import MorphableModel
 from reconstruct.parameters import POSE, Free, Linear, Problem, Solution, Terms, linearize
 from reconstruct.rig_refinement import DEPTH_BIAS_STD_M, SHIFT_STD_M, TURN_STD, UNKNOWNS
 from reconstruct.seen import Seen
+from reconstruct.state import FrameFit, Information
 
 SCALE_STD = 0.04
 # a weight that should stay in its range is drawn back as if its standard deviation beyond the range were this
@@ -114,6 +115,15 @@ def expression_prior(model: MorphableModel, beta: np.ndarray) -> Prior:
     beyond = np.minimum(beta - low, 0) + np.maximum(beta - high, 0)
     firm = _draw(beyond, BEYOND_RANGE_STD)
     return _draw(beta, model.expression_std) + replace(firm, precision=np.where(beyond != 0, firm.precision, 0.0))
+
+
+def information(model: MorphableModel, fit: FrameFit, frame: Linear) -> Information:
+    """A frame's data and expression prior at a fit."""
+    prior, hessian, gradient = expression_prior(model, fit.expression), frame.hessian.copy(), frame.gradient.copy()
+    expression = np.arange(POSE, len(gradient))
+    hessian[expression, expression] += prior.precision
+    gradient[expression] += prior.gradient
+    return Information(hessian, gradient, frame.pivot)
 
 
 def _temporal_prior(model: MorphableModel, beta: np.ndarray, terms: Terms) -> Prior:

@@ -23,6 +23,7 @@ from reconstruct.seen import Seen
 from reconstruct.state import Actor, FrameFit
 
 POSE = 6
+MOUTH_RINGS = 3
 ROWS_A_VIEW = 4000  # of each term: neighbouring pixels say the same
 
 
@@ -91,8 +92,17 @@ def make_problem(model: MorphableModel, rasterizer: Rasterizer) -> Problem:
         tensors=ModelTensors.of(model, device),
         compared_there=torch.from_numpy(compared).to(device),
         landmarks=Landmarks.of(table, device),
-        skin=SkinPoints.spread(model.mean, model.faces, compared=compared, device=device),
+        skin=SkinPoints.spread(model.mean, model.faces, compared=compared & ~_mouth(model), device=device),
     )
+
+
+def _mouth(model: MorphableModel) -> Bool[np.ndarray, "n_faces"]:
+    """Triangles on the lips and next to them: an opening mouth changes the blurred picture there, not the skin."""
+    near = model.regions["lips"] | model.regions["mouth_interior"]
+    for _ in range(MOUTH_RINGS):
+        near = near.copy()
+        near[model.faces[near[model.faces].any(1)]] = True
+    return near[model.faces].any(1)
 
 
 def data_rows(

@@ -48,13 +48,13 @@ class PartialResult:
                 path.unlink()
         write_json(self.folder / "key.json", self._key)
 
-    def load(self, name: str) -> dict[str, np.ndarray] | None:
-        """A stored result, or None where it is not there or damaged."""
+    def load(self, name: str, *, only: tuple[str, ...] = ()) -> dict[str, np.ndarray] | None:
+        """A stored result (or `only` some of its arrays), or None where it is not there or damaged."""
         path = self.folder / f"{name}.npz"
         try:
             # opened here, because numpy does not close a damaged archive
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                return {key: file[key] for key in file.files}
+                return {key: file[key] for key in file.files if not only or key in only}
         except FileNotFoundError:
             return None
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):

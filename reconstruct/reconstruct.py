@@ -21,6 +21,7 @@ from reconstruct.partial import PartialResult, frame_name, open_partial
 from reconstruct.raster import make_rasterizer
 from reconstruct.result_key import result_key
 from reconstruct.sequence_run import ONLY_PARTIAL, Fitting, SequenceRun
+from reconstruct.sequence_smoothing import Smoothing, smoothing
 from reconstruct.settings import ReconstructSettings
 from reconstruct.solver import Solver, make_solver
 from reconstruct.tracks import ActorFit
@@ -57,7 +58,11 @@ def reconstruct_take(
             run = SequenceRun(fitting, observer, partial=partial, report=report)
             run.run(frames)
             _warn_of_damage(run.damaged, report)
-        _write(output, partial, take, calibration=calibration, fitting=fitting, frames=frames, solver=settings.solver)
+        with smoothing(partial, fitting, frames if settings.smooth else []) as smooth:
+            _write(
+                output, partial, take, calibration=calibration, fitting=fitting, frames=frames, solver=settings.solver,
+                smooth=smooth,
+            )  # fmt: skip
         partial.remove()
     return output
 
@@ -91,11 +96,14 @@ def _write(
     fitting: Fitting,
     frames: list[int],
     solver: str,
+    smooth: Smoothing | None,
 ) -> None:
     def read_frame(index: int) -> dict[str, np.ndarray]:
         values = partial.load(frame_name(frames[index]))
         if values is None:
             raise TakeError(f"frame {frames[index]} is missing in {partial.folder}", hint="run the same command again")
+        if smooth is not None:
+            values = smooth.smoothed(frame_name(frames[index]), values)
         return {name: value for name, value in values.items() if name not in ONLY_PARTIAL}
 
     model, actor = fitting.problem.model, fitting.actor_fit.actor
@@ -110,6 +118,7 @@ def _write(
             "model": model.name,
             "model_hash": model.content_hash,
             "solver": solver,
+            "smoothed": np.bool_(smooth is not None),
             "identity": actor.identity.astype(np.float32),
             "scale": np.float32(actor.scale),
             "texture": actor.texture.astype(np.float32),

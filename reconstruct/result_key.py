@@ -11,7 +11,7 @@ from mmface4d.take import Take
 from reconstruct.models.model import MorphableModel
 from reconstruct.settings import ReconstructSettings
 
-RESULT_VERSION = 1  # raise it when the same inputs give other frames
+RESULT_VERSION = 2  # raise it when the same inputs give other frames
 
 
 def result_key(

@@ -23,7 +23,7 @@ from reconstruct.tracks import ActorFit, Track
 OK, CAMERAS_MISSING, NO_FACE, REJECTED, BEFORE_FIRST_FACE = range(5)
 NOT_MEASURED = Quality(float("nan"), 0.0, float("nan"), float("nan"))
 # stored with a frame for a run that goes on, and left out of the sequence
-ONLY_PARTIAL = ("offsets", "damaged")
+ONLY_PARTIAL = ("offsets", "damaged", "hessian", "gradient", "pivot")
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,9 @@ class SequenceRun:
 
     def _values(self, observation: Observation, fit: FrameFit, outcome: Outcome) -> dict[str, Any]:
         quality = outcome.quality
+        known = fit.information if outcome.fit is not None else None
         return {
+            **({} if known is None else {"hessian": known.hessian, "gradient": known.gradient, "pivot": known.pivot}),
             "vertices": self.fitting.vertices(fit).astype(np.float32),
             "timestamps_usec": np.int64(observation.timestamp_usec),
             "expression": fit.expression.astype(np.float32),

@@ -11,4 +11,5 @@ class ReconstructSettings:
     rasterizer: str = "warp"
     device: str = "cpu"
     keyframes: int = 8
+    smooth: bool = True  # the sequence as a whole; only solvers that know what each frame says can be smoothed
     frames: tuple[int, int] | None = None  # first and one past the last

@@ -31,6 +31,19 @@ class Actor:
 
 
 @dataclass(frozen=True)
+class Information:
+    """What one frame's data and the expression prior, without any term in time, say around a fit.
+
+    The energy is gradient . d + 1/2 d . hessian d for d = (rotation vector about `pivot`, shift of the pivot in
+    metres, change of expression), world axes.
+    """
+
+    hessian: Float[np.ndarray, "n n"]
+    gradient: Float[np.ndarray, "n"]
+    pivot: Points
+
+
+@dataclass(frozen=True)
 class FrameFit:
     """Of one frame: V = scale * R (neutral + expression_basis beta + offsets) + t, world metres."""
 
@@ -38,6 +51,7 @@ class FrameFit:
     translation: Points
     expression: Float[np.ndarray, "n_expression"]
     offsets: Vertices
+    information: Information | None = None  # where the solver knows it
 
     def moved(self, delta: np.ndarray, pivot: Points) -> "FrameFit":
         """Turned by delta[:3] (rotation vector, world axes) about `pivot` and shifted by delta[3:6]."""
