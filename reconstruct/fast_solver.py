@@ -16,6 +16,7 @@ from reconstruct.parameters import Free, Problem, Solution, Terms, data_rows
 from reconstruct.rows import DepthTerm, LandmarkTerm, landmark_residuals
 from reconstruct.seen import Seen
 from reconstruct.state import Actor, FrameFit, average_actor
+from reconstruct.threads import one_thread
 from reconstruct.topology import topology_of
 from reconstruct.tracks import ActorFit, Track
 from reconstruct.vertex_offsets import OffsetPrior, OffsetSolver, OffsetSystem, offset_system
@@ -55,6 +56,7 @@ class FastSolver:
         self._actor_offsets = OffsetSolver(topology, self.settings.actor_offsets, device=problem.device)
         self._frame_offsets = OffsetSolver(topology, self.settings.frame_offsets, device=problem.device)
 
+    @one_thread()
     def fit_actor(self, keyframes: list[Observation]) -> ActorFit:
         """Identity, scale and personal offsets from several frames at once; raises FaceNotFoundError."""
         starts = [initial_fit(self.problem, observation) for observation in keyframes]
@@ -84,6 +86,7 @@ class FastSolver:
             bias_px, self._learn_references(seen, at) if references else {},
         )  # fmt: skip
 
+    @one_thread()
     def track(self, observation: Observation, actor_fit: ActorFit, before: list[Track]) -> FrameFit:
         """The fit of a frame, predicted from up to two frames before it (the last one first)."""
         settings = self.settings
@@ -101,6 +104,7 @@ class FastSolver:
         at, system = minimise(self.problem, [seen], at, terms, steps=2)
         return self._solve_frame_offsets(seen, actor_fit, self._informed(at, system), before[0].fit.offsets)
 
+    @one_thread()
     def start(self, observation: Observation, actor_fit: ActorFit) -> FrameFit | None:
         """The fit of a frame without one before it; None where it has no face."""
         fit = initial_fit(self.problem, observation)

@@ -5,8 +5,7 @@ R = membrane C + bending C^T M^-1 C + (zero + temporal) M: cotangent stiffness C
 mesh. All weights are per area of skin, so they mean the same on a finer mesh. J^T W J is never formed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Literal
@@ -31,6 +30,7 @@ from reconstruct.offset_kernels import (
     turn,
 )
 from reconstruct.rows import Rows
+from reconstruct.threads import one_thread
 from reconstruct.topology import Topology
 
 PER_M2 = 1e6  # in 1/mm^2
@@ -120,7 +120,7 @@ class OffsetSolver:
         with the Cholesky factor, or JACOBI_STEPS times as many with blocks; fewer where the error, in the
         preconditioner's norm, falls below `tolerance` of the start.
         """
-        with _one_thread():
+        with one_thread():
             systems = [_joined(systems)] if len(systems) > 1 else systems
             right = -self.gradient(systems, offsets, before=before)
             linear = [replace(system, residual=torch.zeros_like(system.residual)) for system in systems]
@@ -210,17 +210,6 @@ class OffsetSolver:
             return out
 
         return apply
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keeps torch to this thread: its vectors are short here, and on a busy machine a second thread is waited for."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def conjugate_gradients(

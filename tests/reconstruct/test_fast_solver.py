@@ -4,16 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import sparse
 
 from mmface4d.errors import FaceNotFoundError
 from mmface4d.transforms import rotation_angle_deg, rotation_from_rotvec
 from reconstruct.fast_solver import FastSolver, extrapolated
-from reconstruct.offsets import CholeskyFactor, OffsetPrior, OffsetSolver, conjugate_gradients
 from reconstruct.parameters import make_problem
 from reconstruct.raster import make_rasterizer
 from reconstruct.state import Actor, FrameFit, average_actor, posed
-from reconstruct.topology import topology_of
 from reconstruct.tracks import Track
 from tests.reconstruct.scene import bumpy_model, observe, pose_in_front
 
@@ -100,27 +97,3 @@ def test_prediction_uses_time_not_frames(problem):
     assert np.allclose(one.translation - second.fit.translation, [0.001, 0, 0], atol=1e-9)
     assert np.allclose(three.translation - second.fit.translation, [0.003, 0, 0], atol=1e-6)
     assert rotation_angle_deg(three.rotation @ second.fit.rotation.T) == pytest.approx(np.degrees(0.06), rel=1e-3)
-
-
-def test_conjugate_gradients_solve_the_offset_system(problem):
-    topology = topology_of(problem.model)
-    prior = OffsetPrior(edge=0.05, laplacian=4.0, offset=0.02, temporal=0.0, expected_data=1.0)
-    solver = OffsetSolver(topology, prior)
-    rng = np.random.default_rng(0)
-    matrix = solver.regulariser + 1e6 * sparse.diags(rng.uniform(0.2, 2.0, topology.vertex_count))
-    right = rng.normal(size=(topology.vertex_count, 3))
-    exact = CholeskyFactor(matrix).solve(right)
-    assert np.allclose(matrix @ exact, right, atol=1e-6)
-    found = conjugate_gradients(
-        lambda x: matrix @ x,
-        right,
-        CholeskyFactor(solver.regulariser + 1e6 * sparse.identity(topology.vertex_count)).solve,
-        30,
-    )
-    assert np.linalg.norm(found - exact) < 1e-3 * np.linalg.norm(exact)
-
-
-def test_offsets_are_zero_without_data(problem):
-    solver = OffsetSolver(topology_of(problem.model), OffsetPrior(0.1, 1.0, 0.1, 0.0, 0.5))
-    start = np.random.default_rng(1).normal(size=(problem.model.vertex_count, 3)) * 1e-3
-    assert np.abs(solver.solve([], start, before=start * 0, iterations=100)).max() < 2e-5
