@@ -24,6 +24,7 @@ from torch import Tensor
 from mmface4d.errors import DiskFullError
 from mmface4d.files import atomic_path, user_cache_folder
 from reconstruct.offset_kernels import solve_triangular
+from reconstruct.raster.warp_device import launch, upload
 
 FORMAT = 1
 LEAST_ENTRY = (
@@ -50,7 +51,7 @@ class CholeskyFactor:
         source = right.detach().to("cpu", torch.float32).contiguous()
         scratch, out = torch.empty_like(source), torch.empty_like(source)
         vectors = [wp.from_torch(array, dtype=wp.vec3) for array in (source, scratch, out)]
-        wp.launch(solve_triangular, dim=1, inputs=[*self._warp_arrays, *vectors], device="cpu")
+        launch(solve_triangular, dim=1, inputs=[*self._warp_arrays, *vectors], device="cpu")
         return out.to(right.device)
 
     def times(self, x: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
@@ -66,7 +67,7 @@ class CholeskyFactor:
     def _warp_arrays(self) -> list[wp.array]:
         arrays = [self.starts, self.rows, self.values, 1 / self.diagonal, self.place]
         kinds = [wp.int32, wp.int32, wp.float32, wp.float32, wp.int32]
-        return [wp.array(array, dtype=kind, device="cpu") for array, kind in zip(arrays, kinds, strict=True)]
+        return [upload(array, kind, "cpu") for array, kind in zip(arrays, kinds, strict=True)]
 
 
 def factorise(matrix: sparse.spmatrix) -> CholeskyFactor:

@@ -4,8 +4,6 @@ from typing import no_type_check
 
 import warp as wp
 
-import reconstruct.raster.warp_backend  # noqa: F401  (starts Warp without its chatter)
-
 wp.set_module_options({"enable_backward": False})
 
 

@@ -17,6 +17,7 @@ from reconstruct.kernels import chain_modes
 from reconstruct.model_tensors import ModelTensors, Poser, tensor, vertex_normals_of
 from reconstruct.models.model import LandmarkTable, MorphableModel
 from reconstruct.raster import Rasterizer
+from reconstruct.raster.warp_device import launch
 from reconstruct.rig_refinement import UNKNOWNS, RigCorrection
 from reconstruct.rows import DepthTerm, Landmarks, LandmarkTerm, Rows, depth_rows, join, landmark_rows
 from reconstruct.seen import Seen
@@ -216,7 +217,7 @@ def _jacobian(
 
 
 def _chain(rows: Rows, gradient_in_head: Tensor, basis: Tensor, out: Tensor, first: int) -> None:
-    wp.launch(
+    launch(
         chain_modes,
         dim=len(rows),
         inputs=[

@@ -17,6 +17,7 @@ from reconstruct.kernels import hit_rays
 from reconstruct.model_tensors import vertex_normals_of
 from reconstruct.models.model import LandmarkTable
 from reconstruct.raster import Rasterizer
+from reconstruct.raster.warp_device import launch
 from reconstruct.seen import SeenColor, SeenDepth
 from reconstruct.weights import geman_mcclure, geman_mcclure_weight
 
@@ -96,7 +97,7 @@ def surface_hits(
     corners = torch.zeros((count, 3), dtype=torch.int32, device=device)
     barycentric, slope = torch.zeros((2, count, 3), device=device)
     depth_m, cosine = torch.zeros((2, count), device=device)
-    wp.launch(
+    launch(
         hit_rays,
         dim=count,
         inputs=[

@@ -29,6 +29,7 @@ from reconstruct.offset_kernels import (
     regularise,
     turn,
 )
+from reconstruct.raster.warp_device import launch, upload
 from reconstruct.rows import Rows
 from reconstruct.threads import one_thread
 from reconstruct.topology import Topology
@@ -155,7 +156,7 @@ class OffsetSolver:
     def _regularised(self, x: OffsetsTensor) -> OffsetsTensor:
         """R x."""
         out = torch.empty_like(x)
-        wp.launch(regularise, dim=len(x), inputs=[*self._warp_arrays, _vec3(x), _vec3(out)], device=self.device)
+        launch(regularise, dim=len(x), inputs=[*self._warp_arrays, _vec3(x), _vec3(out)], device=self.device)
         return out
 
     @cached_property
@@ -166,7 +167,7 @@ class OffsetSolver:
         rest = sparse.csr_matrix((coo.data[off], (coo.row[off], coo.col[off])), shape=coo.shape)
         sums = (self.prior.zero + self.prior.temporal) * PER_M4 * self.topology.areas
         arrays = [(rest.indptr, wp.int32), (rest.indices, wp.int32), (rest.data, wp.float32), (sums, wp.float32)]
-        return [wp.array(array, dtype=kind, device=self.device) for array, kind in arrays]
+        return [upload(array, kind, self.device) for array, kind in arrays]
 
     def _precondition(self, systems: Sequence[OffsetSystem]) -> Precondition:
         if self.preconditioner == "jacobi":
@@ -192,7 +193,7 @@ class OffsetSolver:
     def _diagonal(self) -> wp.array:
         diagonal = self.regulariser.diagonal()
         # a vertex that nothing holds keeps a little, to have an inverse
-        return wp.array(np.maximum(diagonal, 1e-9 * diagonal.mean()), dtype=wp.float32, device=self.device)
+        return upload(np.maximum(diagonal, 1e-9 * diagonal.mean()), wp.float32, self.device)
 
     def _block_inverse(self, systems: Sequence[OffsetSystem]) -> Precondition:
         """Multiplication by the inverse of the 3x3 diagonal blocks of R + J^T W J."""
@@ -201,12 +202,12 @@ class OffsetSolver:
         on_device = wp.from_torch(blocks, dtype=wp.mat33)
         for system in systems:
             inputs = [*_row_arrays(system), on_device]
-            wp.launch(add_blocks, dim=len(system.weight), inputs=inputs, device=self.device)
-        wp.launch(invert_blocks, dim=count, inputs=[self._diagonal, on_device], device=self.device)
+            launch(add_blocks, dim=len(system.weight), inputs=inputs, device=self.device)
+        launch(invert_blocks, dim=count, inputs=[self._diagonal, on_device], device=self.device)
 
         def apply(right: Tensor) -> Tensor:
             out = torch.empty_like(right)
-            wp.launch(apply_blocks, dim=count, inputs=[on_device, _vec3(right), _vec3(out)], device=self.device)
+            launch(apply_blocks, dim=count, inputs=[on_device, _vec3(right), _vec3(out)], device=self.device)
             return out
 
         return apply
@@ -236,11 +237,11 @@ def conjugate_gradients(
         image = apply(direction)
         curvature = wp.from_torch(_product(direction, image))
         vectors = [_vec3(vector) for vector in (direction, image, x, residual)]
-        wp.launch(descend, dim=len(x), inputs=[wp.from_torch(rho), curvature, *vectors], device=device)
+        launch(descend, dim=len(x), inputs=[wp.from_torch(rho), curvature, *vectors], device=device)
         z = precondition(residual)
         rho, before = _product(residual, z), rho
         inputs = [wp.from_torch(rho), wp.from_torch(before), _vec3(z), _vec3(direction)]
-        wp.launch(turn, dim=len(x), inputs=inputs, device=device)
+        launch(turn, dim=len(x), inputs=inputs, device=device)
     return x
 
 
@@ -248,7 +249,7 @@ def _product(a: Tensor, b: Tensor) -> Float[Tensor, "1"]:
     """a . b on the device, in double precision."""
     out = torch.zeros(1, dtype=torch.float64, device=a.device)
     threads = 1 if a.device.type == "cpu" else SUM_THREADS
-    wp.launch(add_product, dim=threads, inputs=[_vec3(a), _vec3(b), threads, wp.from_torch(out)], device=str(a.device))
+    launch(add_product, dim=threads, inputs=[_vec3(a), _vec3(b), threads, wp.from_torch(out)], device=str(a.device))
     return out
 
 
@@ -265,7 +266,7 @@ def _joined(systems: Sequence[OffsetSystem]) -> OffsetSystem:
 def _add_pull(system: OffsetSystem, x: Tensor, out: Tensor) -> None:
     """out += J^T W (r + J x)."""
     inputs = [*_row_arrays(system), wp.from_torch(system.residual), _vec3(x), _vec3(out)]
-    wp.launch(add_pull, dim=len(system.weight), inputs=inputs, device=str(x.device))
+    launch(add_pull, dim=len(system.weight), inputs=inputs, device=str(x.device))
 
 
 def _row_arrays(system: OffsetSystem) -> list[wp.array]:

@@ -11,14 +11,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from mmface4d.errors import MissingBackendError
-from mmface4d.quiet import native_stderr_hidden
 from reconstruct.raster.interface import NEAR_M, Fragments
+from reconstruct.raster.warp_device import launch
 
 EMPTY = (1 << 63) - 1
-
-wp.config.log_level = wp.LOG_ERROR
-with native_stderr_hidden():  # it warns of a missing CUDA driver, which is no news on a CPU machine
-    wp.init()
 
 
 @wp.func
@@ -131,13 +127,13 @@ class WarpRasterizer:
         vertices = wp.from_torch(vertices_px.detach().float().contiguous(), dtype=wp.vec3)
         corners = wp.from_torch(faces.to(torch.int32).contiguous(), dtype=wp.vec3i)
         buffer = wp.from_torch(nearest)
-        wp.launch(
+        launch(
             splat,
             dim=(views, len(faces)),
             inputs=[vertices, corners, int(cull_backfaces), NEAR_M, buffer],
             device=self.device,
         )
-        wp.launch(
+        launch(
             resolve,
             dim=shape,
             inputs=[vertices, corners, buffer],
