@@ -10,6 +10,7 @@ import numpy as np
 
 from mmface4d.errors import InputError, ModelError
 from mmface4d.files import atomic_path
+from mmface4d.transforms import is_rigid
 from reconstruct.models.model import MorphableModel
 from reconstruct.parameters import Problem
 from reconstruct.tracks import ActorFit
@@ -91,11 +92,15 @@ def _check(arrays: dict[str, np.ndarray], problem: Problem) -> None:
         if arrays[name].shape != shape:
             raise ValueError(f"its {name} is {arrays[name].shape}, the model asks for {shape}")
     for name, value in arrays.items():
-        shape = {"lighting": (3, 9), "bias": (len(problem.table.mediapipe), 2)}.get(name.split("/")[0])
+        shape = {"lighting": (3, 9), "bias": (len(problem.table.mediapipe), 2), "move": (4, 4), "depth_bias": ()}.get(
+            name.split("/")[0]
+        )
         if shape is not None and value.shape != shape:
             raise ValueError(f"its {name} is {value.shape}, the model asks for {shape}")
         # skin of which a keyframe showed nothing is NaN
         if value.dtype.kind == "f" and not name.startswith("skin") and not np.isfinite(value).all():
             raise ValueError(f"its {name} is not finite")
+        if name.startswith("move/") and not is_rigid(value):
+            raise ValueError(f"its {name} is no rigid transform")
         if value.dtype.kind not in "fiub":
             raise ValueError(f"its {name} is {value.dtype}")

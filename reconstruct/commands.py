@@ -29,6 +29,10 @@ Examples:
     "--smooth/--no-smooth", default=True, show_default=True,
     help="Smooth the whole sequence by what each frame says (solver fast).",
 )  # fmt: skip
+@click.option(
+    "--refine-rig", is_flag=True,
+    help="Solve camera poses and each camera's constant depth error with the actor: for a rig that is known to be off.",
+)  # fmt: skip
 @click.option("--frames", metavar="FIRST:END", help="Only these frames, for a try.")
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path),
@@ -45,6 +49,7 @@ def reconstruct(
     one_actor: bool,
     actor: Path | None,
     smooth: bool,
+    refine_rig: bool,
     frames: str | None,
     output: Path,
     as_json: bool,
@@ -58,7 +63,12 @@ def reconstruct(
     if one_actor and actor is not None:
         raise UsageError("--one-actor and --actor contradict each other", hint="leave one of them out")
     settings = ReconstructSettings(
-        solver=solver, rasterizer=rasterizer, device=device, smooth=smooth, frames=_parse_frames(frames)
+        solver=solver,
+        rasterizer=rasterizer,
+        device=device,
+        smooth=smooth,
+        refine_rig=refine_rig,
+        frames=_parse_frames(frames),
     )
     outputs = _outputs(takes, output)
     solved = _actor_output(outputs) if one_actor else None

@@ -13,6 +13,7 @@ from reconstruct.levenberg_marquardt import System, information, minimise
 from reconstruct.model_tensors import Poser, tensor
 from reconstruct.observation import Observation
 from reconstruct.parameters import Free, Problem, Solution, Terms, data_rows
+from reconstruct.rig_refinement import RigCorrection
 from reconstruct.rows import DepthTerm, LandmarkTerm, landmark_residuals
 from reconstruct.seen import Seen
 from reconstruct.state import Actor, FrameFit, average_actor
@@ -38,6 +39,8 @@ class FastSettings:
     actor_offsets: OffsetPrior = OffsetPrior(membrane=0.1, bending=4.0, zero=0.002, temporal=0.0, expected_data=0.15)
     frame_offsets: OffsetPrior = OffsetPrior(membrane=2.0, bending=20.0, zero=0.014, temporal=0.0, expected_data=0.012)
     actor_rounds: int = 3
+    refine_rig: bool = False
+    rig_rounds: int = 4
     color_rounds: int = 2
     color_weight: float = 0.02
     actor_iterations: int = 30
@@ -73,6 +76,11 @@ class FastSolver:
         for _ in range(self.settings.actor_rounds):
             at = replace(at, actor=self._solve_actor_offsets(seen, at, depth_only))
             at, _ = minimise(self.problem, seen, at, terms, steps=2)
+        rig = RigCorrection()
+        if self.settings.refine_rig:
+            at = self._refine_rig(seen, at, terms, fixed=_master(usable[0][0]))
+            rig, seen = at.rig, [frame.moved(at.rig) for frame in seen]
+            at = replace(at, rig=RigCorrection())
         references: dict[str, SkinReference] = {}
         for _ in range(self.settings.color_rounds if self.settings.color_weight > 0 else 0):
             references = self._learn_references(seen, at)
@@ -83,7 +91,7 @@ class FastSolver:
         at = replace(at, actor=self._solve_actor_offsets(seen, at, replace(terms, color=color)))
         return ActorFit(
             at.actor, [observation.frame for observation, _ in usable], at.fits, self.problem.model.albedo(),
-            bias_px, self._learn_references(seen, at) if references else {},
+            bias_px, self._learn_references(seen, at) if references else {}, rig,
         )  # fmt: skip
 
     @one_thread()
@@ -143,6 +151,17 @@ class FastSolver:
             terms = Terms(depth=DepthTerm(floor_m=floor_m), landmark=self.settings.first_landmarks)
             at, _ = minimise(self.problem, seen, at, terms, steps=1, free=shared, checked=False)
         at, _ = minimise(self.problem, seen, at, terms, steps=2, free=shared)
+        return at
+
+    def _refine_rig(self, seen: list[Seen], at: Solution, terms: Terms, *, fixed: str) -> Solution:
+        """Depth biases, and poses of all cameras but `fixed`, whose frame is the world."""
+        serials = tuple(sorted({view.serial for frame in seen for view in frame.color}))
+        pivot = np.mean([fit.translation for fit in at.fits], axis=0)
+        free = Free(actor=True, cameras=serials, fixed=fixed, biased=serials, pivot=pivot)
+        for _ in range(self.settings.rig_rounds):
+            at, _ = minimise(self.problem, seen, at, terms, steps=3, free=free)
+            moved = [frame.moved(at.rig) for frame in seen]
+            at = replace(at, actor=self._solve_actor_offsets(moved, at, replace(terms, landmark=None)))
         return at
 
     def _predicted(self, observation: Observation, before: list[Track]) -> tuple[FrameFit, float]:
@@ -214,6 +233,12 @@ class FastSolver:
 
 def _array(offsets: Tensor) -> Vertices:
     return offsets.cpu().double().numpy()
+
+
+def _master(observation: Observation) -> str:
+    """The camera whose frame is the world."""
+    views = observation.color_views
+    return min(views, key=lambda view: float(np.abs(view.color_from_world - np.eye(4)).max())).serial
 
 
 def _median_bias(residuals: np.ndarray) -> Pixels:

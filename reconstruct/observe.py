@@ -13,6 +13,7 @@ from mmface4d.take import Take, TakeView
 from mmface4d.transforms import invert, transform
 from reconstruct.models.landmark_sets import IBUG_TO_MEDIAPIPE
 from reconstruct.observation import ColorView, DepthView, Observation, depth_view, head_crop
+from reconstruct.rig_refinement import RigCorrection
 
 BEHIND_SURFACE_M = 0.03  # the head's centre lies behind the landmarks on its surface
 LEAST_LIFTED = 5
@@ -43,6 +44,7 @@ class TakeObserver:
                     hint="calibrate on a take that was recorded with the same settings",
                 )
         self.take, self.calibration, self.landmarks = take, calibration, landmarks
+        self.rig = RigCorrection()  # what an actor's fitting found the calibration to be off by
         self._head: Points | None = None  # world, of the last frame that had one
 
     def read(self, frame: int) -> Observation:
@@ -51,7 +53,7 @@ class TakeObserver:
         whole = {serial: view for serial, view in views.items() if view is not None}
         color_views = self._color_views(frame, whole)
         self._head = _head_center(color_views) if any(_lifted(view) for view in color_views) else self._head
-        return Observation(
+        seen = Observation(
             frame=frame,
             timestamp_usec=int(self.take.timestamps_usec[frame]),
             depth_views=tuple(self._depth_views(whole)),
@@ -59,6 +61,7 @@ class TakeObserver:
             missing=tuple(serial for serial in self.take.cameras if serial not in whole),
             damaged=tuple(serial for serial in views if serial not in whole),
         )
+        return self.rig.applied(seen)
 
     def look_back(self, frames: list[int]) -> None:
         """Takes the head's place from the last of `frames` that shows it, as reading all of them would."""

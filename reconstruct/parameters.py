@@ -74,7 +74,8 @@ class Free:
     """What frames share and is free beside their pose and expression."""
 
     actor: bool = False  # identity and scale
-    cameras: tuple[str, ...] = ()  # those whose pose may move
+    cameras: tuple[str, ...] = ()  # of which something is free
+    fixed: str = ""  # the one whose pose is not
     biased: tuple[str, ...] = ()  # those whose depth may be off
     pivot: Points = field(default_factory=lambda: np.zeros(3))  # world; what cameras turn about
 
@@ -208,8 +209,9 @@ def _jacobian(
     for index, serial in enumerate(free.cameras):
         # a camera that moves sees the head move the other way
         mine = (rows.camera.div(2, rounding_mode="floor") == index).float()[:, None]
-        out[:, at : at + 3] = -around * mine
-        out[:, at + 3 : at + 6] = -rows.gradient * mine
+        if serial != free.fixed:
+            out[:, at : at + 3] = -around * mine
+            out[:, at + 3 : at + 6] = -rows.gradient * mine
         if serial in free.biased:
             out[:, at + 6] = (rows.camera == 2 * index).float()
         at += UNKNOWNS

@@ -49,10 +49,11 @@ def reconstruct_take(
     problem = make_problem(model, make_rasterizer(settings.rasterizer, settings.device))
     known = load_actor(actor, problem) if actor else None
     observer = TakeObserver(take, calibration, landmarks)
-    solver = make_solver(settings.solver, problem)
+    solver = make_solver(settings, problem)
     key = result_key(take, calibration, model, settings=settings, actor=actor)
     with open_partial(output, key) as partial:
         actor_fit = known or _actor(partial, problem, solver, observer=observer, keyframes=keyframes)
+        observer.rig = actor_fit.rig
         with progress(f"reconstruct {take.name}", len(frames)) as report:
             fitting = Fitting(problem, solver, actor_fit)
             run = SequenceRun(fitting, observer, partial=partial, report=report)
@@ -126,6 +127,7 @@ def _write(
             "vertex_colors": fitting.actor_fit.vertex_colors.astype(np.float32),
             "serials": np.array(serials),
             "take": os.path.relpath(take.path.resolve(), output.resolve().parent),
-            "calibration_json": json.dumps(calibration.record()),
+            "calibration_json": json.dumps(fitting.actor_fit.rig.calibration(calibration).record()),
+            "depth_bias_mm": np.array([fitting.actor_fit.rig.bias(s) * 1e3 for s in serials], np.float32),
         },
     )

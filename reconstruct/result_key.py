@@ -33,7 +33,14 @@ def result_key(
         "calibration": _hash(calibration.record()),
         "model": model.content_hash,
         "actor": None if actor is None else hashlib.sha256(actor.read_bytes()).hexdigest(),
-        "settings": [settings.solver, settings.rasterizer, settings.device, settings.keyframes, settings.frames],
+        "settings": [
+            settings.solver,
+            settings.rasterizer,
+            settings.device,
+            settings.keyframes,
+            settings.refine_rig,
+            settings.frames,
+        ],
     }
 
 

@@ -57,7 +57,7 @@ def solve_session_actor(
         return output
     with progress("actor", 1) as report:
         observations = [o for path, frames in chosen.items() for o in _observations(path, frames, calibration)]
-        fit = solve_actor(problem, make_solver(settings.solver, problem), numbered(observations))
+        fit = solve_actor(problem, make_solver(settings, problem), numbered(observations))
         fit = replace(fit, frames=[NO_FRAME] * len(fit.frames))
         report.advance()
     write_actor(output, fit, model, key=key)

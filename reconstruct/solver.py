@@ -2,8 +2,10 @@
 
 from typing import Protocol, runtime_checkable
 
+from mmface4d.errors import UsageError
 from reconstruct.observation import Observation
 from reconstruct.parameters import Problem
+from reconstruct.settings import ReconstructSettings
 from reconstruct.state import FrameFit
 from reconstruct.tracks import ActorFit, Track
 
@@ -25,12 +27,14 @@ class Solver(Protocol):
         ...
 
 
-def make_solver(name: str, problem: Problem) -> Solver:
-    """The solver by its name on the command line."""
-    if name == "paper":
+def make_solver(settings: ReconstructSettings, problem: Problem) -> Solver:
+    """The solver that the operator chose."""
+    if settings.solver == "paper":
         from reconstruct.paper_solver import PaperSolver
 
+        if settings.refine_rig:
+            raise UsageError("the published schedule refines no rig", hint="leave out --refine-rig or --solver paper")
         return PaperSolver(problem)
-    from reconstruct.fast_solver import FastSolver
+    from reconstruct.fast_solver import FastSettings, FastSolver
 
-    return FastSolver(problem)
+    return FastSolver(problem, FastSettings(refine_rig=settings.refine_rig))

@@ -9,6 +9,7 @@ import torch
 from mmface4d.arrays import Pixels, Vertices
 from reconstruct.color import SkinReference
 from reconstruct.observation import Observation
+from reconstruct.rig_refinement import RigCorrection
 from reconstruct.state import Actor, FrameFit
 
 
@@ -30,10 +31,11 @@ class ActorFit:
     vertex_colors: Vertices
     landmark_bias_px: dict[str, Pixels] = field(default_factory=dict)
     references: dict[str, SkinReference] = field(default_factory=dict)
+    rig: RigCorrection = field(default_factory=RigCorrection)
 
     def observations(self, keyframes: list[Observation]) -> list[Observation]:
-        """Those of the keyframes that were fitted."""
-        return [observation for observation in keyframes if observation.frame in self.frames]
+        """Those of the keyframes that were fitted, as the corrected rig sees them."""
+        return [self.rig.applied(observation) for observation in keyframes if observation.frame in self.frames]
 
     def with_appearance(self, actor: Actor, vertex_colors: Vertices) -> "ActorFit":
         """With texture, lighting and the albedo seen on the skin."""
@@ -50,6 +52,8 @@ class ActorFit:
             "rotation": first.rotation, "translation": first.translation, "expression": first.expression,
             "first_offsets": first.offsets, **lighting, **bias,
             **{f"skin/{serial}": known.value.cpu().numpy() for serial, known in self.references.items()},
+            **{f"move/{serial}": move for serial, move in self.rig.moves.items()},
+            **{f"depth_bias/{serial}": np.float64(bias_m) for serial, bias_m in self.rig.depth_bias_m.items()},
             **{f"skin_sigma/{serial}": known.sigma.cpu().numpy() for serial, known in self.references.items()},
         }  # fmt: skip
 
@@ -69,4 +73,5 @@ class ActorFit:
             serial: SkinReference(torch.from_numpy(value).to(device), torch.from_numpy(sigma[serial]).to(device))
             for serial, value in named("skin/").items()
         }
-        return cls(actor, [int(arrays["frame"])], [fit], arrays["vertex_colors"], named("bias/"), references)
+        rig = RigCorrection(named("move/"), {serial: float(bias) for serial, bias in named("depth_bias/").items()})
+        return cls(actor, [int(arrays["frame"])], [fit], arrays["vertex_colors"], named("bias/"), references, rig)
