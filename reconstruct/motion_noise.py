@@ -19,7 +19,7 @@ ESTIMATION_WINDOWS = 6
 ESTIMATION_ROUNDS = 12
 ROUNDS = 5
 ABSURD = 30.0  # squared misfit of a frame, over its expectation, under the liveliest motion allowed
-RANGE = 1e4  # a step's noise against the coordinate's usual one
+RANGE = 1e5  # a step's noise against the coordinate's usual one
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class MotionModel:
     group: Int[np.ndarray, "n"]  # 0, 1, ...
     lowest: Float[np.ndarray, "n"]
     highest: Float[np.ndarray, "n"]
-    degrees_of_freedom: float = 4.0  # of the tails
+    degrees_of_freedom: float = 2.0  # of the tails
     measurement_range: tuple[float, float] = (0.25, 64.0)
 
 
@@ -58,11 +58,17 @@ class _Factors:
     def update_steps(self, model: MotionModel, evidence: Evidence) -> None:
         freedom, groups = model.degrees_of_freedom, self.of_group.shape[1]
         member = np.eye(groups)[model.group]  # [P,G]
-        seen, expected = evidence.motion_seen, evidence.motion_expected
+        seen, expected = _pooled(evidence.motion_seen), _pooled(evidence.motion_expected)
         self.of_group *= _ratio(seen @ member + freedom / self.of_group, expected @ member + freedom)
         self.of_coordinate *= _ratio(seen + freedom / self.of_coordinate, expected + freedom)
         np.clip(self.of_group, 1 / RANGE, RANGE, out=self.of_group)
-        np.clip(self.of_coordinate, 1.0 / RANGE, RANGE, out=self.of_coordinate)
+        np.clip(self.of_coordinate, 1 / RANGE, RANGE, out=self.of_coordinate)
+
+
+def _pooled(per_step: np.ndarray) -> np.ndarray:
+    """Summed with the steps before and after: what sets a lip or a lid going is not over within one frame."""
+    padded = np.pad(per_step, ((1, 1), (0, 0)))
+    return padded[:-2] + padded[1:-1] + padded[2:]
 
 
 def _ratio(seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -135,7 +141,7 @@ def _updated(
     usual = np.clip(now.usual * _ratio(seen, expected), model.lowest, model.highest)
     if not with_measurement:
         return usual, now.measurement
-    seen = np.concatenate([evidence.measurement_seen for evidence in evidences])
-    expected = np.concatenate([evidence.measurement_expected for evidence in evidences])
-    scale = now.measurement * float(_ratio(seen.sum(), expected.sum()))
+    # the median, because motion that is not yet believed looks like noise in the frames where it happens
+    frames = [evidence.measurement_seen / evidence.measurement_expected for evidence in evidences]
+    scale = now.measurement * float(np.sqrt(np.median(np.concatenate(frames))))
     return usual, float(np.clip(scale, *model.measurement_range))

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from scipy.linalg.lapack import dpotrf, dtrtrs
 
 from mmface4d.arrays import TimestampsUsec
+from reconstruct.threads import one_blas_thread
 
 Read = Callable[[int], tuple[np.ndarray, np.ndarray]]
 LONGEST_GAP_SEC = 0.5  # beyond, the next frame starts anew
@@ -101,7 +102,7 @@ def smooth(chain: Chain, noise: Noise, *, scratch: Path | None = None, with_evid
     where None, so a killed process leaves nothing behind.
     """
     steps = chain.steps_sec()
-    with _store(len(chain), chain.width, scratch) as store:
+    with one_blas_thread(), _store(len(chain), chain.width, scratch) as store:
         mean, log_likelihood = _forward(chain, noise, steps, store)
         if not with_evidence:
             return Smoothed(_backward_means(mean, steps, store), log_likelihood, None)
@@ -313,11 +314,6 @@ def _misfit(data: np.ndarray, residual: np.ndarray, covariance: np.ndarray, prio
     left = dtrtrs(root, data, lower=1)[0]
     expected = np.sum(dtrtrs(root, left.T, lower=1)[0].diagonal()) - np.sum((left @ covariance) * left)
     return float(seen @ seen), float(max(expected, TINY))
-
-
-def frames_that_start(steps_sec: Float[np.ndarray, "n_frames"]) -> Bool[np.ndarray, "n_frames"]:
-    """Whether a frame is the first, or follows a long gap."""
-    return steps_sec == 0.0
 
 
 def spread_windows(count: int, *, frames: int, windows: int) -> Iterator[tuple[int, int]]:
