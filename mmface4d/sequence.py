@@ -39,6 +39,7 @@ OF_SEQUENCE = {
     "model": "str, name of the morphable model",
     "model_hash": "str, hash of the model's content",
     "solver": "str",
+    "smoothed": "bool, whether the sequence was smoothed as a whole",
     "identity": "float32 [I], identity coefficients",
     "scale": "float32, model units to metres",
     "texture": "float32 [K], texture coefficients",
@@ -46,7 +47,8 @@ OF_SEQUENCE = {
     "vertex_colors": "float32 [N,3], the actor's albedo in 0..1, for display",
     "serials": "str [C], the cameras in the order of `lighting`",
     "take": "str, path of the take, relative to this file's folder where possible",
-    "calibration_json": "str, text of the calibration.json that was used",
+    "calibration_json": "str, text of the calibration.json that was used, its poses refined where asked for",
+    "depth_bias_mm": "float32 [C], what each depth imager was found to see too far; 0 unless asked for",
 }
 STATUS = {
     0: "ok",
