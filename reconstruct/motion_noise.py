@@ -30,7 +30,8 @@ class MotionModel:
     lowest: Float[np.ndarray, "n"]
     highest: Float[np.ndarray, "n"]
     degrees_of_freedom: float = 2.0  # of the tails
-    measurement_range: tuple[float, float] = (0.25, 64.0)
+    # noise that lasts for frames looks like motion between better measurements than there are; 0.25 would follow it
+    measurement_range: tuple[float, float] = (0.5, 64.0)
 
 
 @dataclass(frozen=True)
