@@ -61,6 +61,10 @@ class PartialResult:
             path.unlink()
             return None
 
+    def has(self, name: str) -> bool:
+        """Whether a result is stored, whole or damaged."""
+        return (self.folder / f"{name}.npz").exists()
+
     def store(self, name: str, values: dict[str, Any]) -> None:
         """Stores a result under its name when it is whole."""
         with atomic_path(self.folder / f"{name}.npz") as partial:

@@ -1,6 +1,7 @@
 """Goes through a take's frames, each from the ones before it, and stores every one as soon as it is done."""
 
 from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,20 +105,26 @@ class SequenceRun:
 
     def run(self, frames: list[int]) -> None:
         """Fits and stores every frame that is not stored yet."""
-        passed_over = False
-        for index, frame in enumerate(frames):
-            stored = self.partial.load(frame_name(frame))
-            if stored is None:
-                if passed_over:  # the observer did not see the frames before
-                    self.observer.look_back(frames[:index])
-                self._remember(self._fit_and_store(frame))
-            else:
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            ahead: Future[Observation] | None = None
+            for index, frame in enumerate(frames):
+                stored = self.partial.load(frame_name(frame))
+                if stored is None:
+                    observation = (ahead or reader.submit(self._read, frames, index)).result()
+                    # the next one is read while this one is fitted
+                    going_on = index + 1 < len(frames) and not self.partial.has(frame_name(frames[index + 1]))
+                    ahead = reader.submit(self.observer.read, frames[index + 1]) if going_on else None
+                    stored = self._fit_and_store(observation)
                 self._remember(stored)
-            passed_over = stored is not None
-            self.report.advance()
+                self.report.advance()
 
-    def _fit_and_store(self, frame: int) -> dict[str, Any]:
-        observation = self.observer.read(frame)
+    def _read(self, frames: list[int], index: int) -> Observation:
+        """Of a frame whose predecessor the observer did not see."""
+        self.observer.look_back(frames[:index])
+        return self.observer.read(frames[index])
+
+    def _fit_and_store(self, observation: Observation) -> dict[str, Any]:
+        frame = observation.frame
         outcome = fit_frame(self.fitting, observation, self.before, gate=self.gate)
         status = self._status(observation, outcome)
         fit = outcome.fit or (self.before[0].fit if self.before else self.fitting.actor_fit.fits[0])
