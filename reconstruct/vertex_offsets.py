@@ -80,7 +80,7 @@ class OffsetSystem:
 
 def offset_system(rows: Rows, rotation: Tensor | np.ndarray, scale: float) -> OffsetSystem:
     """Rows chained to offsets by the frame's rotation (world_from_head) and the actor's scale."""
-    turn = torch.as_tensor(rotation).to(rows.gradient) * scale
+    turn = torch.as_tensor(rotation, dtype=rows.gradient.dtype, device=rows.gradient.device) * scale
     return OffsetSystem(rows.corners, rows.barycentric, rows.gradient @ turn, rows.weight, rows.residual)
 
 
