@@ -1,8 +1,10 @@
-"""Warp kernels of the fitting's inner loop, one source for CPU and CUDA."""
+"""Warp kernels of the fitting's inner loop, one source for CPU and CUDA; nothing here is differentiated."""
 
 from typing import no_type_check
 
 import warp as wp
+
+wp.set_module_options({"enable_backward": False})
 
 
 @wp.kernel

@@ -16,6 +16,8 @@ from reconstruct.raster.warp_device import launch
 
 EMPTY = (1 << 63) - 1
 
+wp.set_module_options({"enable_backward": False})
+
 
 @wp.func
 @no_type_check
