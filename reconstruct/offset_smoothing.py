@@ -48,8 +48,8 @@ def offset_noise(timestamps_usec: TimestampsUsec, read: Read, topology: Topology
 def _apart(timestamps_usec: TimestampsUsec, read: Read, lag: int) -> tuple[Float[np.ndarray, "n_verts"], float]:
     """Mean squared difference per axis of offsets `lag` frames apart, and the mean time between them in 1/30 s."""
     first = np.unique(np.linspace(0, len(timestamps_usec) - 1 - lag, SURVEYED).astype(int))
-    total = sum(((read(i + lag) - read(i)) ** 2).mean(1) for i in first)
-    return total / len(first), float((timestamps_usec[first + lag] - timestamps_usec[first]).mean() / FRAME_USEC)
+    moved = np.mean([((read(i + lag) - read(i)) ** 2).mean(1) for i in first], 0)
+    return moved, float((timestamps_usec[first + lag] - timestamps_usec[first]).mean() / FRAME_USEC)
 
 
 class SmoothedOffsets:

@@ -122,12 +122,13 @@ def data_rows(
     """
     faces, parts = problem.tensors.faces, []
     code = {serial: 2 * index for index, serial in enumerate(cameras)}
-    for view in seen.depth if terms.depth is not None else ():
-        rows = depth_rows(
-            view, vertices, faces, compared=problem.compared_there, rasterizer=problem.rasterizer, term=terms.depth,
-            camera=code.get(view.serial, -1),
-        )  # fmt: skip
-        parts.append(rows if most is None else rows.thinned(most))
+    if terms.depth is not None:
+        for view in seen.depth:
+            rows = depth_rows(
+                view, vertices, faces, compared=problem.compared_there, rasterizer=problem.rasterizer,
+                term=terms.depth, camera=code.get(view.serial, -1),
+            )  # fmt: skip
+            parts.append(rows if most is None else rows.thinned(most))
     if terms.landmark is not None:
         normals = vertex_normals_of(vertices, faces)
         bias_px = terms.landmark_bias_px or {}
@@ -140,13 +141,14 @@ def data_rows(
                     camera=code.get(view.serial, -2) + 1,
                 )
             )  # fmt: skip
-    for view in seen.color if terms.color is not None else ():
-        rows = color_rows(
-            view, vertices, faces, points=problem.skin, rasterizer=problem.rasterizer, term=terms.color,
-            camera=code.get(view.serial, -2) + 1,
-        )  # fmt: skip
-        if rows is not None:
-            parts.append(rows if most is None else rows.thinned(most))
+    if terms.color is not None:
+        for view in seen.color:
+            rows = color_rows(
+                view, vertices, faces, points=problem.skin, rasterizer=problem.rasterizer, term=terms.color,
+                camera=code.get(view.serial, -2) + 1,
+            )  # fmt: skip
+            if rows is not None:
+                parts.append(rows if most is None else rows.thinned(most))
     parts = [part for part in parts if len(part)]
     return join(parts) if parts else None
 

@@ -90,8 +90,8 @@ def surface_hits(
     """Exact ray-triangle intersections of the view's trusted pixels; the rasteriser only picks the triangles."""
     vertices = view.pose.points(vertices_in_world)
     vertices_px = torch.cat([view.imager.project(vertices), vertices[:, 2:]], 1)[None]
-    size = {"height": view.imager.height, "width": view.imager.width}
-    rendered = rasterizer.rasterize(vertices_px, faces, **size).triangle[0]
+    imager = view.imager
+    rendered = rasterizer.rasterize(vertices_px, faces, height=imager.height, width=imager.width).triangle[0]
     count, device = len(view.pixel), vertices.device
     triangle = torch.empty(count, dtype=torch.int32, device=device)
     corners = torch.zeros((count, 3), dtype=torch.int32, device=device)
