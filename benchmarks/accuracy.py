@@ -3,8 +3,8 @@
     python benchmarks/accuracy.py --rig ../shared/rig --takes TAKES --work WORK [--solver fast --solver paper]
 
 TAKES holds folders made by the rig's make_takes.py; its evaluate.py scores (surface and same-vertex error after one
-rigid alignment per sequence, camera poses). Models other than canonical must have been added.
-Prints JSON; lengths in mm.
+rigid alignment per sequence, camera poses). Models other than canonical must have been added. With `ict` there, the
+opening of the mouth is compared as well (`lips.py`). Prints JSON; lengths in mm.
 """
 
 import shutil
@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 from common import print_json, run, say, score
+from lips import aperture
 
 
 def measure(rig: Path, source: Path, work: Path, *, model: str, solver: str, frames: str | None) -> dict[str, Any]:
@@ -38,6 +39,7 @@ def measure(rig: Path, source: Path, work: Path, *, model: str, solver: str, fra
         "lips_surface": surface["lips"]["mean"],
         "lips_tracking": tracking["lips"]["mean"],
         "jitter_excess": result.get("jitter_mm", {}).get("excess"),
+        **aperture(source / "truth.npz", sequence, model),
         "seconds_a_frame": round(seconds / result["frames"], 2),
     }
 

@@ -23,6 +23,9 @@ from reconstruct.weights import geman_mcclure, geman_mcclure_weight
 
 LEAST_COSINE = 0.30  # model surface seen at more than about 72 degrees is not compared
 LANDMARK_COSINE = 0.30
+# nothing else says where along the surface the lips are: they have no points of skin detail
+LIPS = ("lip_outer", "lip_inner")
+LIP_IMPORTANCE = 4.0
 # a residual beyond so many cuts weighs less than 1/250 and may be hair, a hand or the background
 MOST_CUTS = 8.0
 
@@ -169,6 +172,7 @@ class Landmarks:
     mediapipe: Int[Tensor, "n_landmarks"]
     corners: Int[Tensor, "n_landmarks 3"]  # int32
     barycentric: Float[Tensor, "n_landmarks 3"]
+    importance: Float[Tensor, "n_landmarks"]  # 1 for most
 
     @classmethod
     def of(cls, table: LandmarkTable, device: str) -> "Landmarks":
@@ -177,6 +181,7 @@ class Landmarks:
             torch.from_numpy(table.mediapipe).long().to(device),
             torch.from_numpy(table.corners).int().to(device),
             torch.from_numpy(table.barycentric).float().to(device),
+            torch.tensor([LIP_IMPORTANCE if group in LIPS else 1.0 for group in table.group], device=device),
         )
 
     def at(self, values: Float[Tensor, "n_verts 3"]) -> Float[Tensor, "n_landmarks 3"]:
@@ -203,12 +208,13 @@ def landmark_rows(
     residual = residual if bias_px is None else residual + bias_px
     keep = torch.isfinite(residual).all(1)
     residual = residual[keep]
+    weight = term.weight * landmarks.importance[keep]
     points = view.pose.points(landmarks.at(vertices_in_world)[keep])
     gradient = view.imager.projection_slope(points) @ view.pose.rotation  # [n, 2, 3], world frame
     distance = residual.norm(dim=1) / term.sigma_px
-    robust = term.weight * geman_mcclure_weight(distance, term.cut) * term.cut**2 / term.sigma_px**2
-    lost = 2.0 * float((~keep).sum())
-    cost = term.weight * term.cut**2 * (float(geman_mcclure(distance, term.cut).sum()) + lost)
+    robust = weight * geman_mcclure_weight(distance, term.cut) * term.cut**2 / term.sigma_px**2
+    lost = 2.0 * term.weight * float(landmarks.importance[~keep].sum())
+    cost = term.cut**2 * (float((weight * geman_mcclure(distance, term.cut)).sum()) + lost)
     return Rows(
         residual=residual.reshape(-1),
         gradient=gradient.reshape(-1, 3),

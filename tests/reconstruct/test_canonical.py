@@ -265,7 +265,9 @@ def test_shipped_file_is_what_the_script_builds(model: MorphableModel) -> None:
     assert all(np.array_equal(built.regions[name], model.regions[name]) for name in REGIONS)
     assert np.abs(built.mean - model.mean).max() < 1e-6
     assert np.abs(built.expression_basis - model.expression_basis).max() < 1e-5
-    assert np.abs(built.identity_basis - model.identity_basis).max() < 1e-4
+    # a mode that is odd about the face's middle has two largest entries, and rounding chooses which is positive
+    sign = np.sign((built.identity_basis * model.identity_basis).sum((1, 2)))[:, None, None]
+    assert np.abs(sign * built.identity_basis - model.identity_basis).max() < 1e-4
     assert built.texture_basis is not None
     assert model.texture_basis is not None
     assert np.abs(built.texture_basis - model.texture_basis).max() < 1e-3
