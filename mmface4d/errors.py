@@ -57,6 +57,10 @@ class MissingBackendError(Mmface4dError):
     """An optional package or device that a command asked for is not there."""
 
 
+class DeviceError(Mmface4dError):
+    """A camera or microphone that is needed is missing, refuses a setting, or has stopped delivering."""
+
+
 class DiskFullError(Mmface4dError):
     """The target disk has no room for what is to be written."""
 
