@@ -1,7 +1,7 @@
 """What virtual cameras see and virtual microphones hear: a loop of an idle actor, and performances on cue.
 
-Time is the stage's own: seconds since it was opened, on the host's monotonic clock. Frames are ticks of 1/fps; tick 0 is
-exposed at second 0. Everything was rendered beforehand, so that looking costs nothing.
+Time is the stage's own: seconds since it was opened, on the host's monotonic clock. Frames are ticks of 1/fps; tick 0
+is exposed at second 0. Everything was rendered beforehand, so that looking costs nothing.
 """
 
 import threading
@@ -19,7 +19,7 @@ ROOM_NOISE = 3e-4  # of full scale
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames of all devices by serial, and the sound that belongs to them: mono, its first sample at the first frame."""
+    """Frames of all devices by serial, and their sound: mono, its first sample at the first frame."""
 
     shots: tuple[dict[str, Shot], ...]
     sound: Float[np.ndarray, "n_samples"] = field(default_factory=lambda: np.zeros(0))
