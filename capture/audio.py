@@ -50,5 +50,10 @@ def _by_host_clock(sidecar: Path, host: HostTimes) -> int:
         raise RecordingError(
             f"{sidecar} does not say when the sound starts", hint='it holds {"first_sample_host_nsec": 123}'
         ) from error
-    line = lower_envelope(host)
-    return round((start - line.offset_usec + line.rate * line.reference_usec) / (1.0 + line.rate))
+    return on_device_clock(start, host)
+
+
+def on_device_clock(host_usec: float, arrivals: HostTimes) -> int:
+    """A device's clock at an instant of the host's, from the arrival of its pictures."""
+    line = lower_envelope(arrivals)
+    return round((host_usec - line.offset_usec + line.rate * line.reference_usec) / (1.0 + line.rate))

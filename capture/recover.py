@@ -8,21 +8,22 @@ import filecmp
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from capture.pairing import Pairing, master_of, pair_captures
-from capture.salvage import Salvage, scan, whole_messages
+from capture.salvage import Salvage, scan, sound_messages, whole_messages
+from capture.sound_track import SoundTrack, place_sound, write_track
 from capture.wav_repair import repair_header, stale_header
 from mmface4d.errors import RecordingError, TakeError
 from mmface4d.files import atomic_path
 from mmface4d.progress import progress
 from mmface4d.take import CAMERA_METADATA, TAKE_METADATA, open_take, write_record
 from mmface4d.take_record import AudioRecord, FramesRecord, TakeRecord
-from mmface4d.take_streams import StreamsReader, StreamsWriter, lock
+from mmface4d.take_streams import SOUND_CHANNEL, SOUND_HEAD, StreamsReader, StreamsWriter, lock
 
 STREAMS, RECORD, AUDIO = "streams.mcap", "take.json", "audio.wav"
 IMPORTED = ("k4a mkv", "images")
@@ -93,7 +94,8 @@ def _is_whole(salvage: Salvage) -> bool:
     try:
         with StreamsReader(salvage.path) as reader:
             found = {name: len(channel.device_usec) for name, channel in reader.channels.items()}
-            return all(found.get(name, 0) == len(times) for name, times in salvage.device_nsec.items())
+            sound = found.pop(SOUND_CHANNEL, 0) == salvage.sound_blocks
+            return sound and all(found.get(name, 0) == len(times) for name, times in salvage.device_nsec.items())
     except TakeError:
         return False
 
@@ -180,6 +182,11 @@ def _copy(salvage: Salvage, target: Path) -> None:
     writer = StreamsWriter(target, metadata=head, attachments=salvage.attachments, serials=serials)
     with progress(f"recover {salvage.path.parent.name} (pictures)", salvage.pictures) as bar:
         for name, message in whole_messages(salvage):
+            if name == SOUND_CHANNEL:
+                first, lost = SOUND_HEAD.unpack_from(message.data)
+                pcm = message.data[SOUND_HEAD.size :]
+                writer.write_sound(pcm, first=first, host_nsec=message.log_time, lost=lost)
+                continue
             serial, kind = name.lstrip("/").rsplit("/", 1)
             host_nsec = None if message.publish_time == message.log_time else message.publish_time
             writer.write(serial, kind, message.data, device_usec=message.log_time // 1000, host_nsec=host_nsec)
@@ -194,8 +201,12 @@ def _finish(
     path: Path, salvage: Salvage, pairing: Pairing, *, former: TakeRecord | None, kept: list[str]
 ) -> RecoveryReport:
     """Mends the sound and writes `take.json`."""
-    audio_repaired = _repair_audio(path)
+    track = _extract_sound(path, salvage)
+    audio_repaired = track is None and _repair_audio(path)
     audio = _read_audio(path, former)
+    master = master_of(salvage.cameras)
+    if track is not None and audio is not None and former is None:
+        audio = place_sound(audio, track, salvage.host_times().get(master))
     notes = list(former.notes) if former else []
     notes += [note for note in pairing.notes if note not in notes]
     notes.append("recovered: " + _what_was_lost(salvage))
@@ -209,7 +220,7 @@ def _finish(
         audio = audio.model_copy(update={"start_usec": int(pairing.frames.timestamps_usec[0])})
     record = TakeRecord(
         fps=salvage.fps,
-        master=master_of(salvage.cameras),
+        master=master,
         cameras={serial: camera.record() for serial, camera in salvage.cameras.items()},
         frames=FramesRecord.model_validate(pairing.frames.record()),
         clocks=pairing.clocks,
@@ -226,6 +237,14 @@ def _finish(
         return _report(
             path, salvage, len(take), whole=False, audio_repaired=audio_repaired, kept=kept, notes=record.notes
         )
+
+
+def _extract_sound(path: Path, salvage: Salvage) -> SoundTrack | None:
+    """Writes the sound that is among the pictures, unless it was written before; None where there is none."""
+    if salvage.sound_format is None or (path / AUDIO).is_file():
+        return None
+    streams = replace(salvage, path=path / STREAMS)
+    return write_track(sound_messages(streams), path / AUDIO, form=salvage.sound_format)
 
 
 def _repair_audio(path: Path) -> bool:

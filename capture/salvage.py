@@ -21,10 +21,11 @@ from pydantic import ValidationError
 
 from capture.clocks import HostTimes
 from capture.pairing import CaptureTimes
+from capture.sound_track import SoundFormat
 from mmface4d.errors import TakeError
 from mmface4d.take import CAMERA_METADATA, TAKE_METADATA, TakeCamera, camera_of
 from mmface4d.take_record import CameraRecord
-from mmface4d.take_streams import DAMAGE, KINDS, MAX_CHUNK_BYTES, RECORD_HEAD_BYTES
+from mmface4d.take_streams import DAMAGE, KINDS, MAX_CHUNK_BYTES, RECORD_HEAD_BYTES, SOUND_CHANNEL
 
 READ = {Opcode.METADATA: Metadata, Opcode.ATTACHMENT: Attachment, Opcode.CHUNK: Chunk}
 KNOWN = {int(opcode) for opcode in Opcode}
@@ -41,6 +42,7 @@ class Salvage:
     names: dict[int, str] = field(default_factory=dict)  # of channels
     device_nsec: dict[str, array] = field(default_factory=dict)
     host_nsec: dict[str, array] = field(default_factory=dict)
+    sound_blocks: int = 0
     chunks: int = 0
     damaged_chunks: int = 0
     damaged_bytes: int = 0
@@ -60,6 +62,14 @@ class Salvage:
         if self.ended or self.tail_opcode == Opcode.MESSAGE_INDEX:
             return 0
         return self.file_bytes - self.whole_bytes
+
+    @property
+    def sound_format(self) -> SoundFormat | None:
+        """Of the sound among the pictures; None where there is none."""
+        try:
+            return SoundFormat.from_metadata(self.metadata[TAKE_METADATA]) if self.sound_blocks else None
+        except (KeyError, ValueError) as error:
+            raise TakeError(f"{self.path} does not tell its sound's rate", hint=_NO_HEAD) from error
 
     @property
     def fps(self) -> float:
@@ -110,15 +120,22 @@ def scan(path: Path) -> Salvage:
             if record.name.startswith(CAMERA_METADATA):
                 # the channels are declared in the first chunk only, which may be damaged; their order is known
                 serial = record.name.removeprefix(CAMERA_METADATA)
-                out.names |= {len(out.names) + 1 + i: f"/{serial}/{kind}" for i, kind in enumerate(KINDS)}
+                names = [name for name in out.names.values() if name != SOUND_CHANNEL]
+                names += [f"/{serial}/{kind}" for kind in KINDS] + [SOUND_CHANNEL]
+                out.names = dict(enumerate(names, 1))
         elif isinstance(record, Attachment):
             out.attachments[record.name] = record.data
     out.cameras = _cameras(out)
     return out
 
 
+def sound_messages(salvage: Salvage) -> Iterator[Message]:
+    """Every whole block of sound in the order of the file."""
+    return (message for name, message in whole_messages(salvage) if name == SOUND_CHANNEL)
+
+
 def whole_messages(salvage: Salvage) -> Iterator[tuple[str, Message]]:
-    """Every whole picture in the order of the file, with its channel's name; one chunk in memory at a time."""
+    """Every whole picture and block of sound in the order of the file, with its channel; one chunk in memory."""
     for record in _records(salvage.path, Salvage(salvage.path, names=dict(salvage.names))):
         if isinstance(record, Chunk):
             for inner in breakup_chunk(record):
@@ -181,6 +198,9 @@ def _note_chunk(chunk: Chunk, out: Salvage) -> bool:
             out.names[record.id] = record.topic
         elif isinstance(record, Message) and record.channel_id in out.names:
             name = out.names[record.channel_id]
+            if name == SOUND_CHANNEL:
+                out.sound_blocks += 1
+                continue
             out.device_nsec.setdefault(name, array("q")).append(record.log_time)
             out.host_nsec.setdefault(name, array("q")).append(record.publish_time)
     return True

@@ -246,8 +246,9 @@ class TakeWriter:
     """
 
     def __init__(
-        self, path: Path, cameras: list[TakeCamera], *, fps: float, source: dict[str, Any] | None = None
-    ) -> None:
+        self, path: Path, cameras: list[TakeCamera], *, fps: float, source: dict[str, Any] | None = None,
+        sound: dict[str, str] | None = None,
+    ) -> None:  # fmt: skip
         if path.exists():
             raise TakeError(f"{path} exists; takes are never overwritten", hint="choose another name, or delete it")
         self.path, self.cameras, self.fps, self.source = path, {c.serial: c for c in cameras}, fps, source or {}
@@ -257,7 +258,12 @@ class TakeWriter:
             self._streams = StreamsWriter(
                 path / "streams.mcap",
                 metadata={
-                    TAKE_METADATA: {"format": str(FORMAT), "fps": repr(fps), "source": json.dumps(self.source)},
+                    TAKE_METADATA: {
+                        "format": str(FORMAT),
+                        "fps": repr(fps),
+                        "source": json.dumps(self.source),
+                        **(sound or {}),
+                    },
                     **{CAMERA_METADATA + c.serial: {"json": c.record().model_dump_json()} for c in cameras},
                 },
                 attachments={f"{c.serial}.json": c.factory_calibration for c in cameras if c.factory_calibration},
@@ -269,18 +275,35 @@ class TakeWriter:
         color_usec: int | None = None, depth_usec: int | None = None, host_nsec: int | None = None,
     ) -> None:  # fmt: skip
         """Appends a capture, or half of one; times are the device's, `host_nsec` the arrival on the host."""
+        if depth_mm is not None:
+            width, height = self.cameras[serial].rgbd.depth.size
+            if depth_mm.shape != (height, width):
+                raise RecordingError(
+                    f"camera {serial}: a depth picture is {depth_mm.shape[1]}x{depth_mm.shape[0]}, "
+                    f"its calibration is for {width}x{height}",
+                    hint="use the calibration that belongs to the recording's depth mode",
+                )
+        packed = None if depth_mm is None else encode_depth(depth_mm)
+        self.write_packed(
+            serial, color_jpeg=color_jpeg, depth_packed=packed, color_usec=color_usec, depth_usec=depth_usec,
+            host_nsec=host_nsec,
+        )  # fmt: skip
+
+    def write_packed(
+        self, serial: str, *, color_jpeg: bytes | None = None, depth_packed: bytes | None = None,
+        color_usec: int | None = None, depth_usec: int | None = None, host_nsec: int | None = None,
+    ) -> None:  # fmt: skip
+        """Like `write`, for depth that `encode_depth` has packed already."""
         with disk_full_is_an_error(self.path):
             if color_jpeg is not None and color_usec is not None:
                 self._streams.write(serial, "color", color_jpeg, device_usec=color_usec, host_nsec=host_nsec)
-            if depth_mm is not None and depth_usec is not None:
-                width, height = self.cameras[serial].rgbd.depth.size
-                if depth_mm.shape != (height, width):
-                    raise RecordingError(
-                        f"camera {serial}: a depth picture is {depth_mm.shape[1]}x{depth_mm.shape[0]}, "
-                        f"its calibration is for {width}x{height}",
-                        hint="use the calibration that belongs to the recording's depth mode",
-                    )
-                self._streams.write(serial, "depth", encode_depth(depth_mm), device_usec=depth_usec)
+            if depth_packed is not None and depth_usec is not None:
+                self._streams.write(serial, "depth", depth_packed, device_usec=depth_usec)
+
+    def write_sound(self, pcm: bytes, *, first: int, host_nsec: int, lost: int = 0) -> None:
+        """Appends a block of interleaved 24-bit samples, the first of which has number `first`."""
+        with disk_full_is_an_error(self.path):
+            self._streams.write_sound(pcm, first=first, host_nsec=host_nsec, lost=lost)
 
     def set_audio(self, source: Path) -> AudioRecord:
         """Takes over a sound file: WAV byte by byte, anything else that libsndfile reads as 24-bit WAV."""
@@ -331,6 +354,10 @@ class TakeWriter:
             self._streams.finish()
             write_record(self.path, record)
         return open_take(self.path)
+
+    def leave(self) -> None:
+        """Closes the streams as a kill would: what was written stays, for `take recover`."""
+        self._streams.close()
 
     def discard(self) -> None:
         """Deletes the unfinished take."""

@@ -1,7 +1,8 @@
 """`streams.mcap`: per camera a colour channel (JPEG) and a depth channel, readable at random and append-only.
 
 Chunks are stored as they are, because JPEG and packed depth do not shrink again. `log_time` is the device's time in
-nanoseconds; `publish_time` is the host's arrival time, or equal to `log_time` where it was not recorded.
+nanoseconds; `publish_time` is the host's arrival time, or equal to `log_time` where it was not recorded. Sound that was
+recorded with the pictures is a channel of its own: blocks of 24-bit samples, whose `log_time` is the host's.
 """
 
 import fcntl
@@ -36,6 +37,8 @@ MAX_RECORD_BYTES = 512 << 20
 RECORD_HEAD_BYTES = 9  # opcode and length
 MESSAGE_HEAD_BYTES = 22  # channel, sequence, two times
 KINDS = {"color": "jpeg", "depth": DEPTH_ENCODING}
+SOUND_CHANNEL, SOUND_ENCODING = "/sound", "pcm-s24le"
+SOUND_HEAD = struct.Struct("<qi")  # number of the block's first sample, and how many were lost before it
 # what the mcap package raises on bytes that are no MCAP
 DAMAGE = (McapError, ValueError, KeyError, IndexError, OverflowError, OSError, EOFError, MemoryError, struct.error)
 
@@ -62,12 +65,21 @@ class StreamsWriter:
             for serial in serials
             for kind, encoding in KINDS.items()
         }
+        self._sound = self._writer.register_channel(SOUND_CHANNEL, SOUND_ENCODING, 0)
 
     def write(self, serial: str, kind: str, data: bytes, *, device_usec: int, host_nsec: int | None = None) -> None:
         """Appends one picture."""
         time_nsec = device_usec * 1000
         publish_nsec = time_nsec if host_nsec is None else host_nsec
         self._writer.add_message(self._channels[serial, kind], time_nsec, data, publish_nsec)
+        self._hand_over()
+
+    def write_sound(self, pcm: bytes, *, first: int, host_nsec: int, lost: int = 0) -> None:
+        """Appends a block of interleaved 24-bit samples."""
+        self._writer.add_message(self._sound, host_nsec, SOUND_HEAD.pack(first, lost) + pcm, host_nsec)
+        self._hand_over()
+
+    def _hand_over(self) -> None:
         if self._file.tell() != self._handed_over:
             self._file.flush()  # a chunk has ended; its last bytes must not wait for the next one's
             self._handed_over = self._file.tell()

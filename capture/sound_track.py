@@ -1,0 +1,105 @@
+"""Sound that was recorded among the pictures: from blocks of 24-bit samples to a WAV file without holes."""
+
+import wave
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from mcap.records import Message
+
+from capture.audio import on_device_clock
+from capture.clocks import HostTimes, lower_envelope
+from mmface4d.files import atomic_path
+from mmface4d.take_record import AudioRecord
+from mmface4d.take_streams import SOUND_HEAD
+
+SAMPLE_BYTES = 3
+MOST_HOLE_S = 60.0  # samples said to be lost beyond this are a damaged number, not a hole
+
+
+@dataclass(frozen=True)
+class SoundFormat:
+    """Rate in Hz and number of channels."""
+
+    rate: int
+    channels: int
+
+    def metadata(self) -> dict[str, str]:
+        """As it stands in a streams file."""
+        return {"sound_rate": str(self.rate), "sound_channels": str(self.channels)}
+
+    @classmethod
+    def from_metadata(cls, values: dict[str, str]) -> "SoundFormat":
+        """Raises KeyError or ValueError where the texts do not say it."""
+        found = cls(int(values["sound_rate"]), int(values["sound_channels"]))
+        if not (0 < found.rate <= 768_000 and 0 < found.channels <= 64):
+            raise ValueError("no sane rate and number of channels")
+        return found
+
+
+@dataclass(frozen=True)
+class SoundTrack:
+    """What was written; `lost` samples are silence. `times` are the blocks', by the sample clock and the host."""
+
+    samples: int
+    lost: int
+    times: HostTimes
+
+
+def write_track(messages: Iterable[Message], target: Path, *, form: SoundFormat) -> SoundTrack | None:
+    """Writes the blocks as 24-bit WAV, holes filled with silence; None, and no file, where there is no block."""
+    messages = iter(messages)
+    head = next(messages, None)
+    if head is None:
+        return None
+    track = _Track(form, begin=SOUND_HEAD.unpack_from(head.data)[0])
+    with atomic_path(target) as partial, wave.open(str(partial), "wb") as out:
+        out.setnchannels(form.channels)
+        out.setsampwidth(SAMPLE_BYTES)
+        out.setframerate(form.rate)
+        for message in chain([head], messages):
+            out.writeframesraw(track.add(message))
+    usec = np.rint(np.array(track.firsts) * 1e6 / form.rate).astype(np.int64)
+    return SoundTrack(track.samples, track.lost, HostTimes(usec, np.array(track.hosts, dtype=np.int64)))
+
+
+def place_sound(
+    audio: AudioRecord, track: SoundTrack, arrivals: HostTimes | None, *, av_offset_usec: float = 0.0
+) -> AudioRecord:
+    """The sound's start on the master's clock, from the arrival of its blocks and of the master's pictures.
+
+    `av_offset_usec` is how much later than the sound's blocks the pictures arrive, as a clap check measures it.
+    Without arrivals the start stays unknown.
+    """
+    if arrivals is None or not len(track.times.host_nsec):
+        return audio
+    first_usec = float(lower_envelope(track.times)(np.zeros(1))[0])
+    start_usec = on_device_clock(first_usec + av_offset_usec, arrivals)
+    return audio.model_copy(update={"start_usec": start_usec, "start_source": "host clock"})
+
+
+@dataclass
+class _Track:
+    """What was put in a row so far."""
+
+    form: SoundFormat
+    begin: int
+    samples: int = 0
+    lost: int = 0
+    firsts: list[int] = field(default_factory=list)
+    hosts: list[int] = field(default_factory=list)
+
+    def add(self, message: Message) -> bytes:
+        """The bytes that go on from what was put before; a block that cannot be placed is left out."""
+        first = SOUND_HEAD.unpack_from(message.data)[0] - self.begin
+        pcm, frame_bytes = message.data[SOUND_HEAD.size :], SAMPLE_BYTES * self.form.channels
+        hole = first - self.samples
+        if not 0 <= hole <= MOST_HOLE_S * self.form.rate or len(pcm) % frame_bytes:
+            return b""
+        self.firsts.append(first)
+        self.hosts.append(message.log_time)
+        self.lost += hole
+        self.samples = first + len(pcm) // frame_bytes
+        return bytes(hole * frame_bytes) + pcm
