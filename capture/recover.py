@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from capture.pairing import Pairing, master_of, pair_captures
-from capture.salvage import Salvage, scan, sound_messages, whole_messages
+from capture.salvage import Salvage, as_sound, scan, sound_blocks, whole_messages
 from capture.sound_track import SoundTrack, place_sound, write_track
 from capture.wav_repair import repair_header, stale_header
 from mmface4d.errors import RecordingError, TakeError
@@ -23,7 +23,7 @@ from mmface4d.files import atomic_path
 from mmface4d.progress import progress
 from mmface4d.take import CAMERA_METADATA, TAKE_METADATA, open_take, write_record
 from mmface4d.take_record import AudioRecord, FramesRecord, TakeRecord
-from mmface4d.take_streams import SOUND_CHANNEL, SOUND_HEAD, StreamsReader, StreamsWriter, lock
+from mmface4d.take_streams import SOUND_CHANNEL, StreamsReader, StreamsWriter, lock
 
 STREAMS, RECORD, AUDIO = "streams.mcap", "take.json", "audio.wav"
 IMPORTED = ("k4a mkv", "images")
@@ -183,9 +183,8 @@ def _copy(salvage: Salvage, target: Path) -> None:
     with progress(f"recover {salvage.path.parent.name} (pictures)", salvage.pictures) as bar:
         for name, message in whole_messages(salvage):
             if name == SOUND_CHANNEL:
-                first, lost = SOUND_HEAD.unpack_from(message.data)
-                pcm = message.data[SOUND_HEAD.size :]
-                writer.write_sound(pcm, first=first, host_nsec=message.log_time, lost=lost)
+                block = as_sound(message)
+                writer.write_sound(block.pcm, first=block.first, host_nsec=block.host_nsec, lost=block.lost)
                 continue
             serial, kind = name.lstrip("/").rsplit("/", 1)
             host_nsec = None if message.publish_time == message.log_time else message.publish_time
@@ -244,7 +243,7 @@ def _extract_sound(path: Path, salvage: Salvage) -> SoundTrack | None:
     if salvage.sound_format is None or (path / AUDIO).is_file():
         return None
     streams = replace(salvage, path=path / STREAMS)
-    return write_track(sound_messages(streams), path / AUDIO, form=salvage.sound_format)
+    return write_track(sound_blocks(streams), path / AUDIO, form=salvage.sound_format)
 
 
 def _repair_audio(path: Path) -> bool:

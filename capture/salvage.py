@@ -21,11 +21,11 @@ from pydantic import ValidationError
 
 from capture.clocks import HostTimes
 from capture.pairing import CaptureTimes
-from capture.sound_track import SoundFormat
+from capture.sound_track import SoundBlock, SoundFormat
 from mmface4d.errors import TakeError
 from mmface4d.take import CAMERA_METADATA, TAKE_METADATA, TakeCamera, camera_of
 from mmface4d.take_record import CameraRecord
-from mmface4d.take_streams import DAMAGE, KINDS, MAX_CHUNK_BYTES, RECORD_HEAD_BYTES, SOUND_CHANNEL
+from mmface4d.take_streams import DAMAGE, KINDS, MAX_CHUNK_BYTES, RECORD_HEAD_BYTES, SOUND_CHANNEL, SOUND_HEAD
 
 READ = {Opcode.METADATA: Metadata, Opcode.ATTACHMENT: Attachment, Opcode.CHUNK: Chunk}
 KNOWN = {int(opcode) for opcode in Opcode}
@@ -129,9 +129,17 @@ def scan(path: Path) -> Salvage:
     return out
 
 
-def sound_messages(salvage: Salvage) -> Iterator[Message]:
+def sound_blocks(salvage: Salvage) -> Iterator[SoundBlock]:
     """Every whole block of sound in the order of the file."""
-    return (message for name, message in whole_messages(salvage) if name == SOUND_CHANNEL)
+    return (as_sound(message) for name, message in whole_messages(salvage) if name == SOUND_CHANNEL)
+
+
+def as_sound(message: Message) -> SoundBlock:
+    """What a message of the sound's channel holds; raises TakeError where it is too short."""
+    if len(message.data) < SOUND_HEAD.size:
+        raise TakeError("a block of sound is cut short", hint=_NO_HEAD)
+    first, lost = SOUND_HEAD.unpack_from(message.data)
+    return SoundBlock(message.log_time, first, lost, message.data[SOUND_HEAD.size :])
 
 
 def whole_messages(salvage: Salvage) -> Iterator[tuple[str, Message]]:

@@ -7,16 +7,39 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from mcap.records import Message
 
 from capture.audio import on_device_clock
 from capture.clocks import HostTimes, lower_envelope
 from mmface4d.files import atomic_path
+from mmface4d.take import TakeWriter
 from mmface4d.take_record import AudioRecord
-from mmface4d.take_streams import SOUND_HEAD
 
 SAMPLE_BYTES = 3
 MOST_HOLE_S = 60.0  # samples said to be lost beyond this are a damaged number, not a hole
+
+
+@dataclass(frozen=True)
+class SoundBlock:
+    """Interleaved 24-bit samples; `first` counts from the opening of the stream, `lost` ones before it included."""
+
+    host_nsec: int
+    first: int
+    lost: int
+    pcm: bytes
+
+    @property
+    def source(self) -> str:
+        """Who delivered it."""
+        return "microphone"
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return len(self.pcm)
+
+    def write(self, writer: TakeWriter) -> None:
+        """To a take."""
+        writer.write_sound(self.pcm, first=self.first, host_nsec=self.host_nsec, lost=self.lost)
 
 
 @dataclass(frozen=True)
@@ -48,19 +71,19 @@ class SoundTrack:
     times: HostTimes
 
 
-def write_track(messages: Iterable[Message], target: Path, *, form: SoundFormat) -> SoundTrack | None:
+def write_track(blocks: Iterable[SoundBlock], target: Path, *, form: SoundFormat) -> SoundTrack | None:
     """Writes the blocks as 24-bit WAV, holes filled with silence; None, and no file, where there is no block."""
-    messages = iter(messages)
-    head = next(messages, None)
+    blocks = iter(blocks)
+    head = next(blocks, None)
     if head is None:
         return None
-    track = _Track(form, begin=SOUND_HEAD.unpack_from(head.data)[0])
+    track = _Track(form, begin=head.first)
     with atomic_path(target) as partial, wave.open(str(partial), "wb") as out:
         out.setnchannels(form.channels)
         out.setsampwidth(SAMPLE_BYTES)
         out.setframerate(form.rate)
-        for message in chain([head], messages):
-            out.writeframesraw(track.add(message))
+        for block in chain([head], blocks):
+            out.writeframesraw(track.add(block))
     usec = np.rint(np.array(track.firsts) * 1e6 / form.rate).astype(np.int64)
     return SoundTrack(track.samples, track.lost, HostTimes(usec, np.array(track.hosts, dtype=np.int64)))
 
@@ -91,15 +114,14 @@ class _Track:
     firsts: list[int] = field(default_factory=list)
     hosts: list[int] = field(default_factory=list)
 
-    def add(self, message: Message) -> bytes:
+    def add(self, block: SoundBlock) -> bytes:
         """The bytes that go on from what was put before; a block that cannot be placed is left out."""
-        first = SOUND_HEAD.unpack_from(message.data)[0] - self.begin
-        pcm, frame_bytes = message.data[SOUND_HEAD.size :], SAMPLE_BYTES * self.form.channels
+        first, frame_bytes = block.first - self.begin, SAMPLE_BYTES * self.form.channels
         hole = first - self.samples
-        if not 0 <= hole <= MOST_HOLE_S * self.form.rate or len(pcm) % frame_bytes:
+        if not 0 <= hole <= MOST_HOLE_S * self.form.rate or len(block.pcm) % frame_bytes:
             return b""
         self.firsts.append(first)
-        self.hosts.append(message.log_time)
+        self.hosts.append(block.host_nsec)
         self.lost += hole
-        self.samples = first + len(pcm) // frame_bytes
-        return bytes(hole * frame_bytes) + pcm
+        self.samples = first + len(block.pcm) // frame_bytes
+        return bytes(hole * frame_bytes) + block.pcm
