@@ -1,7 +1,7 @@
 """What every RGB-D camera can do, whoever made it."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mmface4d.arrays import DepthImage
 from mmface4d.take_record import Role
@@ -47,6 +47,7 @@ class Capture:
     depth_usec: int | None = None
 
 
+@runtime_checkable
 class Camera(Protocol):
     """An opened camera. One thread owns it; no call waits longer than its timeout."""
 
@@ -76,6 +77,7 @@ class Camera(Protocol):
         ...
 
 
+@runtime_checkable
 class CameraSource(Protocol):
     """A place where cameras come from."""
 

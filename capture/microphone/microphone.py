@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32
@@ -30,6 +30,7 @@ class SoundFormat:
     channels: int = 1
 
 
+@runtime_checkable
 class Microphone(Protocol):
     """A microphone whose stream is opened once a session. `on_block` is called from the microphone's own thread."""
 
