@@ -97,10 +97,9 @@ class Tape:
         """Takes a piece from any thread; never waits for the disk."""
         with self._changed:
             self._newest[piece.source] = max(piece.host_nsec, self._newest.get(piece.source, 0))
+            self._hold(piece)  # during a take too, for the next one's pre-roll
             if self._recording and piece.host_nsec <= self._until_nsec:
                 self._enqueue(piece)
-            else:
-                self._hold(piece)
             self._changed.notify_all()
 
     def record(self, writer: TakeWriter, *, since_nsec: int, on_failure: Callable[[Mmface4dError], None]) -> None:
@@ -108,8 +107,7 @@ class Tape:
         with self._changed:
             self._failure, self._until_nsec, self._recording = None, FOREVER, True
             self.statistics, self.written = TapeStatistics(), Written()
-            held, self._held = self._held, deque()
-            for piece in held:
+            for piece in self._held:
                 if piece.host_nsec >= since_nsec:
                     self._enqueue(piece)
         self._thread = threading.Thread(target=self._write, args=(writer, on_failure), name="tape", daemon=True)

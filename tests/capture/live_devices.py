@@ -1,0 +1,71 @@
+"""Three cameras and a microphone that deliver in real time, so that recorders can be tested without rendering."""
+
+import threading
+import time
+
+import numpy as np
+
+from capture.devices.camera import Capture
+from capture.microphone.microphone import Block
+from capture.recorder.recorder import Recorder, RecorderSettings
+from capture.sound_track import SoundFormat
+from tests.capture.small_take import DELAYS, PERIOD_USEC, camera, depth, jpeg
+
+RATE = 48_000
+BLOCK = 480
+BOOT_NSEC = 5_000_000_000  # host time of the devices' zero
+FORM = SoundFormat(RATE, 1)
+
+
+def recorder(**settings: float) -> Recorder:
+    """For the devices below."""
+    return Recorder([camera(serial) for serial in DELAYS], sound=FORM, settings=RecorderSettings(**settings))
+
+
+class LiveDevices:
+    """Feeds a recorder from threads of their own until closed; `dead` cameras have stopped."""
+
+    def __init__(self, target: Recorder) -> None:
+        self.target, self.dead = target, set[str]()
+        self.opened_nsec = time.monotonic_ns()
+        self._end = threading.Event()
+        self._pictures = [(jpeg(frame), {serial: depth(frame, serial) for serial in DELAYS}) for frame in range(8)]
+        self._threads = [threading.Thread(target=self._film, args=(serial,), daemon=True) for serial in DELAYS]
+        self._threads.append(threading.Thread(target=self._listen, daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def _film(self, serial: str) -> None:
+        frame = 0
+        while not self._wait(frame * PERIOD_USEC * 1000):
+            color, depths = self._pictures[frame % 8]
+            usec = 1_000_000 + frame * PERIOD_USEC
+            if serial not in self.dead:
+                self.target.on_capture(
+                    Capture(serial, time.monotonic_ns(), color, usec, depths[serial], usec + DELAYS[serial])
+                )
+            frame += 1
+
+    def _listen(self) -> None:
+        first = 0
+        while not self._wait(round((first + BLOCK) / RATE * 1e9)):
+            samples = ramp(first, BLOCK)
+            begun_nsec = self.opened_nsec + round(first / RATE * 1e9)
+            self.target.on_block(Block(samples, first, begun_nsec))
+            first += BLOCK
+
+    def _wait(self, after_nsec: int) -> bool:
+        left_s = (self.opened_nsec + after_nsec - time.monotonic_ns()) / 1e9
+        return self._end.wait(max(left_s, 0))
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def ramp(first: int, count: int) -> np.ndarray:
+    """Samples that tell their own number, 24 bits left-justified."""
+    values = (np.arange(first, first + count) % (1 << 23)).astype(np.int32)
+    return (values << 8)[:, None]
