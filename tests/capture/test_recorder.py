@@ -31,6 +31,12 @@ def live() -> Iterator[tuple[Recorder, LiveDevices]]:
     machine.close()
 
 
+def heard(path: Path) -> tuple[np.ndarray, int]:
+    """The take's sound, 32 bits left-justified, and its rate."""
+    samples, rate = soundfile.read(path / "audio.wav", dtype="int32")
+    return np.asarray(samples), rate
+
+
 def record(machine: Recorder, path: Path, seconds: float) -> None:
     machine.begin(path, source={"item": "a"})
     time.sleep(seconds)
@@ -47,7 +53,7 @@ def test_a_take_holds_every_picture_and_sample(live, tmp_path: Path) -> None:
         first = round((take.timestamps_usec[1] - 1_000_000) / PERIOD_USEC)
         assert take.color_jpeg(1, "left") == jpeg(first % 8)
         assert not take.info.unmatched
-        samples, rate = soundfile.read(take.path / "audio.wav", dtype="int32")
+        samples, rate = heard(take.path)
         assert rate == 48_000
         assert (np.diff(samples >> 8) == 1).all()
         assert take.info.audio is not None
@@ -58,7 +64,7 @@ def test_sound_lies_where_it_was_heard(live, tmp_path: Path) -> None:
     machine, _ = live
     record(machine, tmp_path / "take", 1.0)
     with open_take(tmp_path / "take") as take:
-        samples, _ = soundfile.read(take.path / "audio.wav", dtype="int32")
+        samples, _ = heard(take.path)
         heard_usec = 1_000_000 + (int(samples[0]) >> 8) * 1e6 / 48_000  # devices and microphone opened together
         assert take.audio_start_usec == pytest.approx(heard_usec, abs=2_500)
 
@@ -159,7 +165,7 @@ def test_a_kill_costs_a_second_at_most(after_s: float, tmp_path: Path) -> None:
         return
     assert report.frames * PERIOD_S > 0.3 + after_s - 1.0
     with open_take(tmp_path / "take") as take:
-        samples, _ = soundfile.read(take.path / "audio.wav", dtype="int32")
+        samples, _ = heard(take.path)
         assert (np.diff(samples >> 8) == 1).all()
         assert len(samples) / FORM.rate == pytest.approx(len(take) * PERIOD_S, abs=0.5)
         assert take.info.audio is not None
