@@ -4,6 +4,7 @@ The numbers are our own, of the size that real devices show: NFOV depth 504 px, 
 """
 
 import json
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,9 @@ COLOR_FROM_DEPTH_M = (-0.0320, -0.0021, 0.0039)
 COLOR_TILT_DEG = 4.9
 POSE_SPREAD_M, POSE_SPREAD_DEG = 0.0003, 0.15
 DEPTH_RADIUS = 1.74
+# what the SDK's own reader insists on, though nothing here depends on it
+DEPTH_PLACE, COLOR_PLACE = ("D0", 1024, 1024), ("PV0", 4096, 3072)
+INERTIAL_SENSORS = ("Gyro", "Accelerometer")
 
 
 def factory_calibration(serial: str, rng: np.random.Generator) -> bytes:
@@ -37,10 +41,12 @@ def factory_calibration(serial: str, rng: np.random.Generator) -> bytes:
     # the file's pose of the colour imager leads from the depth imager's frame into its own
     tilted = {"Rotation": rotation_from_rotvec(turn).ravel().tolist(), "Translation": shift.tolist()}
     cameras = [
-        _imager("Depth", DEPTH_PINHOLE, DEPTH_RADIAL, pose=unmoved, radius=DEPTH_RADIUS, rng=rng),
-        _imager("PhotoVideo", COLOR_PINHOLE, COLOR_RADIAL, pose=tilted, radius=0.0, rng=rng),
+        _imager("Depth", DEPTH_PINHOLE, DEPTH_RADIAL, pose=unmoved, radius=DEPTH_RADIUS, rng=rng)
+        | _place(*DEPTH_PLACE),
+        _imager("PhotoVideo", COLOR_PINHOLE, COLOR_RADIAL, pose=tilted, radius=0.0, rng=rng) | _place(*COLOR_PLACE),
     ]
-    information = {"Cameras": cameras, "InertialSensors": [], "Metadata": {"SerialId": serial}}
+    inertial = [_inertial_sensor(kind, unmoved) for kind in INERTIAL_SENSORS]
+    information = {"Cameras": cameras, "InertialSensors": inertial, "Metadata": {"SerialId": serial}}
     return json.dumps({"CalibrationInformation": information}).encode() + b"\0"
 
 
@@ -71,4 +77,31 @@ def _imager(
         "Purpose": f"CALIBRATION_CameraPurpose{purpose}",
         "MetricRadius": radius,
         "Rt": pose,
+    }
+
+
+def _place(location: str, width: int, height: int) -> dict[str, object]:
+    return {
+        "Location": f"CALIBRATION_CameraLocation{location}",
+        "SensorWidth": width,
+        "SensorHeight": height,
+        "Shutter": "CALIBRATION_ShutterTypeUndefined",
+        "ThermalAdjustmentParams": {"Params": [0.0] * 12},
+    }
+
+
+def _inertial_sensor(kind: str, pose: dict[str, Any]) -> dict[str, object]:
+    """A sensor without any error; it never runs."""
+    return {
+        "BiasTemperatureModel": [0.0] * 12,
+        "BiasUncertainty": [1e-4] * 3,
+        "Id": "CALIBRATION_InertialSensorId_LSM6DSM",
+        "MixingMatrixTemperatureModel": np.kron(np.eye(3).ravel(), [1.0, 0, 0, 0]).tolist(),
+        "ModelTypeMask": 16,
+        "Noise": [1e-3] * 6,
+        "Rt": pose,
+        "SecondOrderScaling": [0.0] * 9,
+        "SensorType": f"CALIBRATION_InertialSensorType_{kind}",
+        "TemperatureBounds": [5.0, 60.0],
+        "TemperatureC": 0.0,
     }
