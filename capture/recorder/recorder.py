@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from capture.recorder.finish import finish_take
 from capture.recorder.packer import Packer
 from capture.recorder.tape import Tape
 from capture.sound_track import SoundBlock, SoundFormat
+from capture.speech_activity import FLOOR_DBFS
 from mmface4d.errors import Mmface4dError, RecordingError
 from mmface4d.take import Take, TakeCamera, TakeWriter
 
@@ -51,7 +53,7 @@ class Recorder:
         self.packer = Packer(self.tape.put)
         self.latest: dict[str, Capture] = {}
         self.faults: list[str] = []  # of the take in progress
-        self._levels: list[tuple[float, float]] = []  # seconds and peak, of the last moments
+        self._levels: deque[tuple[float, float, float]] = deque(maxlen=400)  # seconds, peak and power of blocks
         self._levels_lock = threading.Lock()
         self._running: Running | None = None
 
@@ -79,12 +81,20 @@ class Recorder:
         """Why the take in progress cannot go on."""
         return self._running.failure if self._running else None
 
-    def level(self) -> float:
+    def peak(self, window_s: float = LEVEL_WINDOW_S) -> float:
         """The loudest sample of the last moments, 0..1."""
-        now = time.monotonic()
+        return max((peak for _, peak, _ in self._recent(window_s)), default=0.0)
+
+    def level_dbfs(self, window_s: float = 0.1) -> float:
+        """The sound's level over the last moments."""
+        powers = [power for _, _, power in self._recent(window_s)]
+        return max(10 * float(np.log10(np.mean(powers) + 1e-12)), FLOOR_DBFS) if powers else FLOOR_DBFS
+
+    def _recent(self, window_s: float) -> list[tuple[float, float, float]]:
+        """The blocks of the last moments, at least the last one."""
+        oldest = time.monotonic() - window_s
         with self._levels_lock:
-            self._levels = [entry for entry in self._levels if now - entry[0] < LEVEL_WINDOW_S]
-            return max((peak for _, peak in self._levels), default=0.0)
+            return [entry for entry in self._levels if entry[0] >= oldest] or list(self._levels)[-1:]
 
     def begin(self, path: Path, *, source: dict[str, Any]) -> None:
         """Begins a take, the pre-roll included; raises TakeError where the folder exists."""
@@ -135,10 +145,9 @@ class Recorder:
         self.packer.close()
 
     def _note_level(self, block: Block) -> None:
-        peak = float(np.abs(block.samples.astype(np.float64)).max(initial=0.0)) / 2**31
+        values = block.samples.astype(np.float64) / 2**31
         with self._levels_lock:
-            self._levels.append((time.monotonic(), peak))
-            del self._levels[:-200]
+            self._levels.append((time.monotonic(), float(np.abs(values).max(initial=0.0)), float((values**2).mean())))
 
 
 def _pcm24(samples: np.ndarray) -> bytes:

@@ -25,8 +25,9 @@ def recorder(**settings: float) -> Recorder:
 class LiveDevices:
     """Feeds a recorder from threads of their own until closed; `dead` cameras have stopped."""
 
-    def __init__(self, target: Recorder) -> None:
+    def __init__(self, target: Recorder, *, speaks: bool = False) -> None:
         self.target, self.dead = target, set[str]()
+        self.speaks, self.loud_until = speaks, 0.0  # time.monotonic()
         self.opened_nsec = time.monotonic_ns()
         self._end = threading.Event()
         self._pictures = [(jpeg(frame), {serial: depth(frame, serial) for serial in DELAYS}) for frame in range(8)]
@@ -49,10 +50,20 @@ class LiveDevices:
     def _listen(self) -> None:
         first = 0
         while not self._wait(round((first + BLOCK) / RATE * 1e9)):
-            samples = ramp(first, BLOCK)
+            samples = self._voice(first) if self.speaks else ramp(first, BLOCK)
             begun_nsec = self.opened_nsec + round(first / RATE * 1e9)
             self.target.on_block(Block(samples, first, begun_nsec))
             first += BLOCK
+
+    def _voice(self, first: int) -> np.ndarray:
+        """A tone while somebody speaks, a quiet room otherwise."""
+        level = 0.3 if time.monotonic() < self.loud_until else 1e-4
+        tone = level * np.sin(2 * np.pi * 200 * np.arange(first, first + BLOCK) / RATE)
+        return (np.round(tone * (1 << 23)).astype(np.int32) << 8)[:, None]
+
+    def say(self, seconds: float) -> None:
+        """Speaks from now on."""
+        self.loud_until = time.monotonic() + seconds
 
     def _wait(self, after_nsec: int) -> bool:
         left_s = (self.opened_nsec + after_nsec - time.monotonic_ns()) / 1e9

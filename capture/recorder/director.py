@@ -1,0 +1,298 @@
+"""Leads through a session: which sentence, when to record, what became of it. Pages and the command line look and press.
+
+One thread runs `run`; any thread may `press` and `look`. Everything that matters is in the session's log before the
+next sentence is shown, so that a session goes on exactly where it stopped.
+"""
+
+import queue
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from capture.recorder.recorder import Recorder
+from capture.recorder.verdict import Verdict
+from capture.speech_activity import HOP_S, VoiceMonitor
+from mmface4d.errors import DiskFullError, Mmface4dError, RecordingError, TakeError
+from mmface4d.session import ScriptItem, Session
+
+Phase = Literal["idle", "preparing", "countdown", "recording", "finishing", "verdict", "fault", "finished"]
+Command = Literal["record", "stop", "keep", "retake", "skip", "back", "next", "note", "quit"]
+COMMANDS: tuple[Command, ...] = ("record", "stop", "keep", "retake", "skip", "back", "next", "note", "quit")
+BYTES_A_SECOND = 75_000_000  # of three cameras and sound, on the safe side
+LEAST_FREE_BYTES = 2 << 30
+RECORDING_COMMANDS = ("record", "retake")
+MOST_NOTE = 2000
+TICK_S = 0.02
+SECONDS_A_CHARACTER, FEWEST_SECONDS = 0.12, 4.0
+
+
+@dataclass(frozen=True)
+class Move:
+    """Where to go from a sentence; no item and no quitting: everything is said."""
+
+    item: ScriptItem | None = None
+    quit: bool = False
+    stay: bool = False
+
+
+STAY, QUIT = Move(stay=True), Move(quit=True)
+
+
+def _go(item: ScriptItem | None) -> Move:
+    return Move(item)
+
+
+@runtime_checkable
+class Performer(Protocol):
+    """Somebody who wants to know what is to be said, and when: the virtual actor, for example."""
+
+    def prepare(self, item: ScriptItem) -> None:
+        """The sentence comes next; recording waits until this returns."""
+        ...
+
+    def go(self, item: ScriptItem) -> None:
+        """The light is green."""
+        ...
+
+
+@dataclass(frozen=True)
+class DirectorSettings:
+    """Times in seconds. With `auto`, nobody presses anything: takes end after the speech, failed ones are repeated."""
+
+    auto: bool = False
+    countdown_s: float = 1.0
+    quiet_s: float = 1.0  # after the speech, before an automatic stop
+    most_tries: int = 3
+    longest_s: float = 60.0
+
+
+@dataclass
+class Look:
+    """What the pages show."""
+
+    phase: Phase = "idle"
+    item: ScriptItem | None = None
+    number: int = 0
+    total: int = 0
+    done: int = 0
+    retakes: int = 0
+    take: str | None = None
+    passed: bool | None = None
+    reasons: list[str] = field(default_factory=list)
+    message: str = ""
+    phase_since: float = 0.0  # time.monotonic()
+    eta_s: float | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class Director:
+    """The state machine of a recording session."""
+
+    def __init__(
+        self, session: Session, recorder: Recorder, *, judge: Callable[[Path, list[str]], Verdict],
+        performers: tuple[Performer, ...] = (), settings: DirectorSettings | None = None,
+    ) -> None:  # fmt: skip
+        self.session, self.recorder, self.judge, self.performers = session, recorder, judge, performers
+        self.settings = settings or DirectorSettings()
+        self._pressed: queue.Queue[tuple[Command, str]] = queue.Queue()
+        self._lock = threading.Lock()
+        self._look = Look(total=len(session.script), phase_since=time.monotonic())
+        self._times: list[float] = []  # seconds from sentence to sentence
+        self.listeners: list[Callable[[Look], None]] = []
+
+    def press(self, command: Command, text: str = "") -> None:
+        """Asks for something, from any thread; what does not fit the phase is ignored, and said."""
+        self._pressed.put((command, text))
+
+    def look(self) -> Look:
+        """What there is to be seen now."""
+        with self._lock:
+            return Look(**vars(self._look))
+
+    def run(self) -> None:
+        """Until everything is said or somebody quits; a take in progress is ended and judged first."""
+        move = _go(self.session.next_item())
+        while move.item is not None and not move.quit:
+            move = self._one(move.item)
+        if move.quit:
+            self._show("finished", message="ended; the session can be gone on with at any time")
+        else:
+            self._show("finished", item=None, message="every sentence is said")
+
+    def _one(self, item: ScriptItem) -> Move:
+        """Shows a sentence until something else is to be shown."""
+        self._show("idle", item=item, take=None, passed=None, reasons=[], message="")
+        began, tries, move = time.monotonic(), 0, STAY
+        while move == STAY:
+            if self.settings.auto and tries == self.settings.most_tries:
+                return self._onwards(item)
+            command, text = self._asked()
+            tries += command in RECORDING_COMMANDS
+            move = self._record(item) if command in RECORDING_COMMANDS else self._moved(command, text, item)
+        if self.session.states[item.id].status == "kept":
+            self._times.append(time.monotonic() - began)
+        return move
+
+    def _asked(self) -> tuple[Command, str]:
+        """What somebody pressed; automatic sessions record where nobody did."""
+        if self.settings.auto and self._pressed.empty():
+            return "record", ""
+        return self._pressed.get()
+
+    def _onwards(self, item: ScriptItem) -> Move:
+        """In automatic sessions, after all tries: to a sentence that was not tried yet, or to the end."""
+        following = self.session.next_item(after=item.id)
+        untried = following is not None and self.session.states[following.id].status == "pending"
+        return _go(following if untried else None)
+
+    def _moved(self, command: Command, text: str, item: ScriptItem) -> Move:
+        """Commands that record nothing."""
+        if command == "quit":
+            return QUIT
+        if command == "skip":
+            self.session.append("skipped", item.id)
+        if command in ("skip", "next"):
+            return _go(self.session.next_item(after=item.id))
+        if command == "back":
+            return _go(self._before(item))
+        if command == "note" and text.strip():
+            self.session.append("note", item.id, text=text.strip()[:MOST_NOTE])
+            self._show(self._look.phase)
+        else:
+            self._show(self._look.phase, message=f"{command}: nothing to do now")
+        return STAY
+
+    def _before(self, item: ScriptItem) -> ScriptItem:
+        ids = [each.id for each in self.session.script]
+        return self.session.script[max(ids.index(item.id) - 1, 0)]
+
+    def _record(self, item: ScriptItem) -> Move:
+        """One take, from the countdown to what is to become of it."""
+        try:
+            self._check_disk()
+            path = self._film(item)
+        except (DiskFullError, RecordingError, TakeError) as error:
+            return self._fault(item, error)
+        verdict = self._judged(item, path)
+        if not self.settings.auto:
+            return self._decided(item, path)
+        if verdict.passed:
+            self.session.append("kept", item.id, take=path.name)
+            return self._onwards(item)
+        return STAY
+
+    def _film(self, item: ScriptItem) -> Path:
+        self._show("preparing", message="")
+        for performer in self.performers:
+            performer.prepare(item)
+        self._show("countdown")
+        room_dbfs = self._wait_quietly(self.settings.countdown_s)
+        path = self.session.new_take(item.id)
+        self.recorder.begin(path, source={"item": item.model_dump(mode="json"), "subject": self.session.record.subject})
+        self._show("recording", take=path.name)
+        for performer in self.performers:
+            performer.go(item)
+        self._until_stopped(item, room_dbfs)
+        self._show("finishing")
+        self.recorder.end()
+        return path
+
+    def _wait_quietly(self, seconds: float) -> float:
+        """Waits, and listens to the room meanwhile; returns its level."""
+        levels = []
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(min(TICK_S, max(end - time.monotonic(), 0)))
+            levels.append(self.recorder.level_dbfs())
+        return sorted(levels)[len(levels) // 2] if levels else -60.0
+
+    def _until_stopped(self, item: ScriptItem, room_dbfs: float) -> None:
+        voice = VoiceMonitor(room_dbfs)
+        began = heard = time.monotonic()
+        most_s = min(max(FEWEST_SECONDS, SECONDS_A_CHARACTER * len(item.text)) * 3, self.settings.longest_s)
+        held: list[tuple[Command, str]] = []
+        while time.monotonic() - began < (most_s if self.settings.auto else self.settings.longest_s):
+            time.sleep(TICK_S)
+            if self.recorder.failure is not None:
+                break
+            now = time.monotonic()
+            hops = round((now - heard) / HOP_S)
+            voice.add([self.recorder.level_dbfs(hops * HOP_S)] * hops)
+            heard += hops * HOP_S
+            if self.settings.auto and voice.spoken and voice.quiet_s > self.settings.quiet_s:
+                break
+            while not self._pressed.empty():
+                held.append(self._pressed.get())
+            if any(command in ("stop", "keep", "retake", "record", "quit") for command, _ in held):
+                break
+        for command in held:
+            if command[0] not in ("stop", "record"):
+                self._pressed.put(command)  # decided after the verdict
+
+    def _judged(self, item: ScriptItem, path: Path) -> Verdict:
+        verdict = self.judge(path, list(self.recorder.faults))
+        self.session.append("recorded", item.id, take=path.name, passed=verdict.passed, reasons=verdict.texts)
+        if not verdict.passed:
+            self.session.append("retake", item.id, take=path.name)
+        self._show("verdict", take=path.name, passed=verdict.passed, reasons=verdict.texts)
+        return verdict
+
+    def _decided(self, item: ScriptItem, path: Path) -> Move:
+        """Waits for what the operator makes of the take."""
+        move = STAY
+        while move == STAY:
+            command, text = self._pressed.get()
+            if command == "keep":
+                self.session.append("kept", item.id, take=path.name)
+                return _go(self.session.next_item(after=item.id))
+            if command in RECORDING_COMMANDS:
+                self.session.append("retake", item.id, take=path.name)
+                self._pressed.put(("record", ""))
+                return STAY
+            move = self._moved(command, text, item)
+        return move
+
+    def _fault(self, item: ScriptItem, error: Mmface4dError) -> Move:
+        """What cannot be recorded is said, and logged; nothing that was written is touched."""
+        self.session.append("failed", item.id, take=self._look.take, reason=error.message)
+        self._show("fault", message=f"{error.message}. {error.hint}".strip())
+        if self.settings.auto:
+            raise error
+        return STAY
+
+    def _check_disk(self) -> None:
+        free = shutil.disk_usage(self.session.path).free
+        if free < LEAST_FREE_BYTES:
+            raise DiskFullError(
+                f"only {free / 1e9:.1f} GB are free on the disk of {self.session.path}",
+                hint="free some space, then record again; nothing is lost",
+            )
+
+    def _show(self, phase: Phase, **changed: Any) -> None:
+        with self._lock:
+            look = self._look
+            if phase != look.phase:
+                look.phase_since = time.monotonic()
+            look.phase = phase
+            for name, value in changed.items():
+                setattr(look, name, value)
+            states = self.session.states
+            state = states.get(look.item.id) if look.item else None
+            look.number = state.number if state else 0
+            look.notes = list(state.notes) if state else []
+            look.done = self.session.done
+            look.retakes = sum(each.status == "retake" for each in states.values())
+            left = look.total - look.done
+            look.eta_s = left * sum(self._times[-20:]) / len(self._times[-20:]) if self._times else None
+            seen = Look(**vars(look))
+        for listener in list(self.listeners):
+            listener(seen)
+
+
+def free_minutes(path: Path) -> float:
+    """How many minutes of recording fit on the disk of a folder."""
+    return shutil.disk_usage(path).free / BYTES_A_SECOND / 60

@@ -1,0 +1,188 @@
+"""The session's state machine: what is recorded, kept, repeated and skipped, and going on after a crash."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capture.recorder.director import Director, DirectorSettings, Look
+from capture.recorder.verdict import judge
+from mmface4d.errors import BusyError, InputError
+from mmface4d.session import ScriptItem, Session, create_session, held, open_session
+from mmface4d.take import open_take
+from tests.capture.live_devices import LiveDevices, recorder
+
+SCRIPT = [ScriptItem(id=f"00_{n:04d}", text=f"Sentence number {n}.") for n in range(1, 4)]
+
+
+class Speaker:
+    """An actor that says every sentence for a while after the green light; silent on the tries named."""
+
+    def __init__(self, devices: LiveDevices, *, silent_tries: set[int] = frozenset()) -> None:  # type: ignore[assignment]
+        self.devices, self.silent_tries, self.tries = devices, silent_tries, 0
+        self.prepared: list[str] = []
+
+    def prepare(self, item: ScriptItem) -> None:
+        self.prepared.append(item.id)
+
+    def go(self, item: ScriptItem) -> None:
+        self.tries += 1
+        if self.tries not in self.silent_tries:
+            threading.Timer(0.3, self.devices.say, (0.5,)).start()
+
+
+@pytest.fixture
+def devices() -> Iterator[LiveDevices]:
+    machine = recorder(pre_roll_s=0.3, post_roll_s=0.2)
+    live = LiveDevices(machine, speaks=True)
+    time.sleep(0.5)
+    yield live
+    live.close()
+    machine.close()
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    return create_session(tmp_path / "s", subject="P01", script=SCRIPT)
+
+
+def director(session: Session, devices: LiveDevices, speaker: Speaker, **settings: Any) -> Director:
+    chosen = DirectorSettings(countdown_s=0.3, quiet_s=0.4, **settings)
+    return Director(
+        session, devices.target, judge=lambda path, faults: judge(path, faults=faults), performers=(speaker,),
+        settings=chosen,
+    )  # fmt: skip
+
+
+def wait_for(made: Director, phase: str, *, seconds: float = 10.0) -> Look:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if made.look().phase == phase:
+            return made.look()
+        time.sleep(0.01)
+    raise AssertionError(f"{made.look()} never became {phase}")
+
+
+def test_a_script_records_itself(session: Session, devices: LiveDevices) -> None:
+    speaker = Speaker(devices)
+    director(session, devices, speaker, auto=True).run()
+    again = open_session(session.path)
+    assert [state.status for state in again.states.values()] == ["kept"] * 3
+    assert speaker.prepared == [item.id for item in SCRIPT]
+    for state in again.states.values():
+        with open_take(again.takes / str(state.kept_take)) as take:
+            assert take.info.source["item"]["text"] == state.item.text
+            assert 0.5 < len(take) / 30 < 3.5
+    assert again.next_item() is None
+
+
+def test_failed_takes_are_repeated_and_nothing_is_overwritten(session: Session, devices: LiveDevices) -> None:
+    made = director(session, devices, Speaker(devices, silent_tries={1}), auto=True, longest_s=1.5)
+    made.run()
+    state = open_session(session.path).states[SCRIPT[0].id]
+    assert state.status == "kept"
+    assert state.takes == ["001-00_0001-v1", "001-00_0001-v2"]
+    assert state.kept_take == "001-00_0001-v2"
+    assert all((session.takes / name / "take.json").is_file() for name in state.takes)
+
+
+def test_what_fails_again_and_again_goes_on_the_retake_list(session: Session, devices: LiveDevices) -> None:
+    speaker = Speaker(devices, silent_tries={1, 2})
+    director(session, devices, speaker, auto=True, longest_s=1.2, most_tries=2).run()
+    again = open_session(session.path)
+    assert [state.status for state in again.states.values()] == ["retake", "kept", "kept"]
+    assert any("nobody speaks" in reason for reason in again.states[SCRIPT[0].id].reasons)
+    following = again.next_item()
+    assert following is not None
+    assert following.id == SCRIPT[0].id
+
+
+def test_an_operator_leads(session: Session, devices: LiveDevices) -> None:
+    made = director(session, devices, Speaker(devices))
+    thread = threading.Thread(target=made.run)
+    thread.start()
+    assert wait_for(made, "idle").number == 1
+    made.press("record")
+    wait_for(made, "recording")
+    time.sleep(1.2)
+    made.press("stop")
+    seen = wait_for(made, "verdict")
+    assert seen.passed, seen.reasons
+    made.press("note", "smiled at the end")
+    made.press("retake")
+    wait_for(made, "recording")
+    time.sleep(1.2)
+    made.press("stop")
+    wait_for(made, "verdict")
+    made.press("keep")
+    wait_for(made, "idle")
+    made.press("skip")
+    made.press("back")
+    made.press("quit")
+    thread.join(10)
+    assert not thread.is_alive()
+    states = open_session(session.path).states
+    assert states[SCRIPT[0].id].kept_take == "001-00_0001-v2"
+    assert states[SCRIPT[0].id].notes == ["smiled at the end"]
+    assert states[SCRIPT[1].id].status == "skipped"
+    assert states[SCRIPT[2].id].status == "pending"
+
+
+def test_a_camera_that_stops_makes_the_take_bad(session: Session, devices: LiveDevices) -> None:
+    made = director(session, devices, Speaker(devices))
+    thread = threading.Thread(target=made.run)
+    thread.start()
+    made.press("record")
+    wait_for(made, "recording")
+    devices.dead.add("right")
+    devices.target.on_fault("camera right stopped delivering")
+    time.sleep(1.2)
+    made.press("stop")
+    seen = wait_for(made, "verdict")
+    assert not seen.passed
+    assert any("camera right stopped delivering" in reason for reason in seen.reasons)
+    made.press("quit")
+    thread.join(10)
+    assert open_session(session.path).states[SCRIPT[0].id].status == "retake"
+
+
+def test_a_session_is_held_by_one_process(session: Session) -> None:
+    with held(session.path), pytest.raises(BusyError, match="session"), held(session.path):
+        pass
+
+
+def test_a_log_cut_short_goes_on(session: Session) -> None:
+    session.append("kept", SCRIPT[0].id, take="001-00_0001-v1")
+    log = session.path / "log.jsonl"
+    log.write_bytes(log.read_bytes() + b'{"what": "kept", "item": "00_00')
+    with held(session.path) as again:
+        assert again.states[SCRIPT[0].id].status == "kept"
+        again.append("skipped", SCRIPT[1].id)
+    assert open_session(session.path).done == 2
+
+
+def test_a_damaged_line_is_named(session: Session) -> None:
+    session.append("kept", SCRIPT[0].id)
+    log = session.path / "log.jsonl"
+    log.write_bytes(b"nonsense\n" + log.read_bytes())
+    with pytest.raises(InputError, match="line 1 is damaged"):
+        open_session(session.path)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"id": "../x", "text": "a"}', "line 1: id"),
+        ('{"id": "a", "text": ""}', "line 1: text"),
+        ('{"id": "a", "text": "b", "emotion": "bored"}', "line 1: emotion"),
+        ("{", "line 1: no JSON"),
+        ('{"id": "a", "text": "b"}\n{"id": "A", "text": "c"}', "stands twice"),
+    ],
+)
+def test_broken_scripts_name_the_line(session: Session, line: str, said: str) -> None:
+    (session.path / "script.jsonl").write_text(line)
+    with pytest.raises(InputError, match=said):
+        open_session(session.path)
