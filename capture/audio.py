@@ -2,21 +2,26 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from capture.clocks import HostTimes, lower_envelope
 from mmface4d.errors import RecordingError
 from mmface4d.files import read_json
 from mmface4d.take import TakeWriter
-from mmface4d.take_record import AudioRecord
+from mmface4d.take_record import AudioRecord, StartSource, Usec
 
 
-class _Sidecar(BaseModel):
-    """`audio.json` beside the sound: when its first sample was taken, on the clock of host_clock.csv."""
+class AudioSidecar(BaseModel):
+    """`audio.json` beside the sound: when its first sample was taken, on the clock of host_clock.csv or the master's.
+
+    `take export` writes the latter, with how well it was known, so that nothing is estimated twice.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
-    first_sample_host_nsec: int
+    first_sample_host_nsec: int | None = None
+    first_sample_master_usec: Usec | None = None
+    start_source: StartSource = "given"
 
 
 def attach_audio(
@@ -28,29 +33,36 @@ def attach_audio(
     host: HostTimes | None = None,
 ) -> AudioRecord:
     """Takes over a sound file. Its start on the master's clock is, in this order: `start_s` after the first frame as
-    given, from `audio.json` and the master's host times, or assumed to be the first frame.
+    given, from `audio.json` (by the master's host times where it speaks of the host's clock), or assumed to be the
+    first frame.
 
     Host times are of arrival, so a start by the host clock is too early by the camera's delivery delay (tens of ms).
     """
     record = writer.set_audio(source)
-    sidecar = source.with_suffix(".json")
+    sidecar = _read_sidecar(source.with_suffix(".json"))
     if start_s is not None:
         start_usec, how = first_frame_usec + round(start_s * 1e6), "given"
-    elif sidecar.is_file() and host is not None:
-        start_usec, how = _by_host_clock(sidecar, host), "host clock"
+    elif sidecar.first_sample_master_usec is not None:
+        start_usec, how = sidecar.first_sample_master_usec, sidecar.start_source
+    elif sidecar.first_sample_host_nsec is not None and host is not None:
+        start_usec, how = on_device_clock(sidecar.first_sample_host_nsec / 1000, host), "host clock"
     else:
         start_usec, how = first_frame_usec, "assumed"
     return record.model_copy(update={"start_usec": start_usec, "start_source": how})
 
 
-def _by_host_clock(sidecar: Path, host: HostTimes) -> int:
+def _read_sidecar(path: Path) -> AudioSidecar:
+    if not path.is_file():
+        return AudioSidecar()
     try:
-        start = _Sidecar.model_validate(read_json(sidecar)).first_sample_host_nsec / 1000
-    except ValidationError as error:
+        found = AudioSidecar.model_validate(read_json(path))
+        if found.first_sample_host_nsec is None and found.first_sample_master_usec is None:
+            raise ValueError("no start of the sound")
+    except ValueError as error:  # pydantic's is one
         raise RecordingError(
-            f"{sidecar} does not say when the sound starts", hint='it holds {"first_sample_host_nsec": 123}'
+            f"{path} does not say when the sound starts", hint='it holds {"first_sample_host_nsec": 123}'
         ) from error
-    return on_device_clock(start, host)
+    return found
 
 
 def on_device_clock(host_usec: float, arrivals: HostTimes) -> int:

@@ -1,4 +1,4 @@
-"""`mmface4d take import|show|check|recover`."""
+"""`mmface4d take import|export|show|check|recover`."""
 
 import json
 import math
@@ -19,6 +19,11 @@ Examples:
   mmface4d take import recordings/001 -o takes/001
   mmface4d take import cam0.mkv cam1.mkv cam2.mkv --audio voice.wav --audio-start-s -0.35 -o takes/001
 """
+EXPORT_EPILOG = """\b
+Examples:
+  mmface4d take export takes/001 -o recordings/001
+  mmface4d take export takes/001 -o recordings/001-start --frames 0:60
+"""
 SHOW_EPILOG = """\b
 Examples:
   mmface4d take show takes/001
@@ -38,7 +43,7 @@ Examples:
 
 @click.group(epilog=TAKE_EPILOG)
 def take() -> None:
-    """Import, show, check and recover takes."""
+    """Import, export, show, check and recover takes."""
 
 
 @take.command("import", epilog=IMPORT_EPILOG)
@@ -88,6 +93,33 @@ def import_command(
         )  # fmt: skip
     with imported:
         _show(imported.path, as_json)
+
+
+@take.command(epilog=EXPORT_EPILOG)
+@click.argument("path", metavar="TAKE", type=PATH)
+@click.option("-o", "--output", required=True, type=PATH, help="A folder for the recordings; it must not exist.")
+@click.option("--frames", metavar="START:END", help="Only these frames, counted from 0, END left out.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+def export(path: Path, output: Path, frames: str | None, as_json: bool) -> None:
+    """Write a take as Azure Kinect recordings, one MKV a camera, with its sound and host clock.
+
+    Colour, depth, times, delays and factory calibration are the take's own: `take import` makes the same of them.
+    """
+    chosen = _parse_frames(frames)
+    from capture.export_mkv import export_json, export_take, export_text
+
+    done = export_take(path, output, frames=chosen)
+    click.echo(json.dumps(export_json(done), indent=1) if as_json else export_text(done))
+
+
+def _parse_frames(text: str | None) -> tuple[int | None, int | None] | None:
+    """The ends of START:END, None where one is left out."""
+    if text is None:
+        return None
+    first, colon, end = text.partition(":")
+    if not colon or not all(part.isdecimal() or not part for part in (first, end)):
+        raise UsageError(f"--frames {text!r} is no range", hint="write START:END, for example 0:60")
+    return int(first) if first else None, int(end) if end else None
 
 
 @take.command(epilog=SHOW_EPILOG)

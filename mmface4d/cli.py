@@ -13,7 +13,7 @@ from mmface4d.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PRECONDITION, Mmfac
 # command -> (module:attribute, one-line help); the help stands here so that `--help` imports nothing
 COMMANDS = {
     "demo": ("mmface4d.demo:demo", "The whole loop on a virtual rig, with a report to look at."),
-    "take": ("capture.commands:take", "Import, show, check and recover takes."),
+    "take": ("capture.commands:take", "Import, export, show, check and recover takes."),
     "calibrate": ("calibration.commands:calibrate", "Find the cameras' poses on the actor's face."),
     "reconstruct": ("reconstruct.commands:reconstruct", "Turn a take into a mesh sequence."),
     "view": ("reconstruct.view.commands:view", "Write a preview video and a report of a take or a sequence."),

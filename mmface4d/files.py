@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import sys
 import uuid
 from collections.abc import Iterator
@@ -30,6 +31,27 @@ def atomic_path(target: Path) -> Iterator[Path]:
             sync(target.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target` that becomes it when the block ends well, and is deleted otherwise.
+
+    A folder that has something in it is never replaced (OSError). Raises DiskFullError where the disk has no room.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        with disk_full_is_an_error(target):
+            partial.mkdir()
+            yield partial
+            for path in partial.iterdir():
+                sync(path)
+            sync(partial)
+            os.replace(partial, target)  # noqa: PTH105  (as above)
+            sync(target.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager

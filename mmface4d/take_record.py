@@ -9,6 +9,7 @@ from mmface4d.cameras import IntrinsicsRecord, TransformRecord
 FORMAT = 1
 MAX_CAMERAS = 8
 SERIAL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"  # serials name channels and folders, so no path can hide in one
+StartSource = Literal["host clock", "given", "assumed"]
 Role = Literal["master", "subordinate", "standalone"]
 Serial = Annotated[str, StringConstraints(pattern=SERIAL_PATTERN)]
 Usec = Annotated[int, Field(gt=-(1 << 62), lt=1 << 62)]  # differences fit 64 bits
@@ -89,7 +90,7 @@ class AudioRecord(_Strict):
     channels: int = Field(gt=0)
     samples: int = Field(ge=0)
     start_usec: Usec | None = None
-    start_source: Literal["host clock", "given", "assumed"] = "assumed"
+    start_source: StartSource = "assumed"
 
     @property
     def duration_s(self) -> float:

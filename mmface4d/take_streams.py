@@ -36,6 +36,7 @@ MAX_CHUNK_BYTES = 256 << 20
 MAX_RECORD_BYTES = 512 << 20
 RECORD_HEAD_BYTES = 9  # opcode and length
 MESSAGE_HEAD_BYTES = 22  # channel, sequence, two times
+MESSAGE_TIMES = struct.Struct("<QQ")  # the end of that head
 KINDS = {"color": "jpeg", "depth": DEPTH_ENCODING}
 SOUND_CHANNEL, SOUND_ENCODING = "/sound", "pcm-s24le"
 SOUND_HEAD = struct.Struct("<qi")  # number of the block's first sample, and how many were lost before it
@@ -165,6 +166,10 @@ class StreamsReader:
 
     def read(self, name: str, device_usec: int) -> bytes:
         """The picture of a channel at a device time; raises TakeError where it is missing or damaged."""
+        return self.read_with_arrival(name, device_usec)[0]
+
+    def read_with_arrival(self, name: str, device_usec: int) -> tuple[bytes, int | None]:
+        """Like `read`, with the picture's arrival on the host in nanoseconds, or None where that was not recorded."""
         channel = self.channels.get(name)
         position = -1 if channel is None else int(np.searchsorted(channel.device_usec, device_usec))
         if channel is None or position >= len(channel.device_usec) or channel.device_usec[position] != device_usec:
@@ -175,7 +180,8 @@ class StreamsReader:
         start, end = offset + RECORD_HEAD_BYTES + MESSAGE_HEAD_BYTES, offset + RECORD_HEAD_BYTES + length
         if end > len(data) or start > end:
             raise TakeError(f"{self.path}: chunk {chunk} has a damaged index", hint=_RECOVER)
-        return data[start:end]
+        log_nsec, publish_nsec = MESSAGE_TIMES.unpack_from(data, start - MESSAGE_TIMES.size)
+        return data[start:end], None if publish_nsec == log_nsec else publish_nsec
 
     def chunk(self, position: int) -> bytes:
         """The content of a chunk, its CRC verified; the last few are kept."""
