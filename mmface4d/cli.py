@@ -13,6 +13,8 @@ from mmface4d.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PRECONDITION, Mmfac
 # command -> (module:attribute, one-line help); the help stands here so that `--help` imports nothing
 COMMANDS = {
     "demo": ("mmface4d.demo:demo", "The whole loop on a virtual rig, with a report to look at."),
+    "session": ("corpus.session_commands:session", "Make and show recording sessions."),
+    "record": ("mmface4d.record_command:record", "Record a session with the rig, or the virtual one."),
     "take": ("capture.commands:take", "Import, export, show, check and recover takes."),
     "calibrate": ("calibration.commands:calibrate", "Find the cameras' poses on the actor's face."),
     "reconstruct": ("reconstruct.commands:reconstruct", "Turn a take into a mesh sequence."),

@@ -1,0 +1,1 @@
+"""Sentences, scripts and sessions: what is said, by whom, and what became of it."""
