@@ -1,5 +1,9 @@
-"""The demonstration's actor: a person that the model does not contain, who moves and speaks."""
+"""The virtual actor: a person that the model does not contain, who moves and speaks.
 
+The demonstration has one of its own making, `perform`; the virtual rig asks for one by `actor_face`.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,19 +56,47 @@ def perform(
     world_from_actor: Transform, seed: int,
 ) -> "VirtualHead":  # fmt: skip
     """The actor speaking, blinking and swaying at some times."""
-    from capture.virtual.rig import VirtualHead
-
     weights = expression_weights(model.expression_names, speech, times_s)
     poses = np.stack([world_from_actor @ pose for pose in _sway(times_s, np.random.default_rng([seed, 11]))])
+    return animate(actor, model, weights=weights, world_from_head=poses)
+
+
+def animate(
+    actor: Actor, model: "MorphableModel", *, weights: Float[np.ndarray, "n_frames n_expression"],
+    world_from_head: Float[np.ndarray, "n_frames 4 4"],
+) -> "VirtualHead":  # fmt: skip
+    """The actor with the model's expressions, posed; a frame each."""
+    from capture.virtual.rig import VirtualHead
+
     shapes = (actor.neutral + np.tensordot(frame, model.expression_basis, 1) for frame in weights)
     return VirtualHead(
-        vertices=np.stack([transform(pose, shape) for pose, shape in zip(poses, shapes, strict=True)]),
+        vertices=np.stack([transform(pose, shape) for pose, shape in zip(world_from_head, shapes, strict=True)]),
         faces=model.faces,
         colors=actor.colors,
-        world_from_head=poses,
+        world_from_head=world_from_head,
         eyes=np.asarray(model.regions["eyes"]),
         mouth_inside=np.asarray(model.regions["mouth_interior"]),
     )
+
+
+def actor_face(actor: Actor, model: "MorphableModel") -> "Callable[..., VirtualHead]":
+    """A face for `capture.virtual.render`: weights by ARKit names and poses -> VirtualHead.
+
+    Names that the model lacks move nothing; `_L` and `_R` stand for Left and Right.
+    """
+    column = {_spelled_out(name): at for at, name in enumerate(model.expression_names)}
+
+    def face(
+        weights: Float[np.ndarray, "n_frames n_names"], names: tuple[str, ...],
+        world_from_head: Float[np.ndarray, "n_frames 4 4"],
+    ) -> "VirtualHead":  # fmt: skip
+        own = np.zeros((len(weights), len(model.expression_names)))
+        for name, values in zip(names, weights.T, strict=True):
+            if name in column:
+                own[:, column[name]] = values
+        return animate(actor, model, weights=own, world_from_head=world_from_head)
+
+    return face
 
 
 def expression_weights(
@@ -92,6 +124,13 @@ def scored_vertices(actor: Actor, model: "MorphableModel") -> Bool[np.ndarray, "
 def _sideless(name: str) -> str:
     for side in ("_L", "_R", "Left", "Right"):
         name = name.removesuffix(side)
+    return name
+
+
+def _spelled_out(name: str) -> str:
+    for short, side in (("_L", "Left"), ("_R", "Right")):
+        if name.endswith(short):
+            return name.removesuffix(short) + side
     return name
 
 

@@ -1,14 +1,12 @@
-"""What a mouth does while it speaks: articulator curves of a short list of syllables, with coarticulation.
-
-Blending after Cohen and Massaro, "Modeling coarticulation in synthetic visual speech" (1993): every sound has targets
-and a dominance that falls off exponentially with time; a curve is the dominance-weighted mean of the targets.
-"""
+"""What a mouth does while it speaks: articulator curves of a short list of syllables, with coarticulation."""
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
+
+from capture.virtual.coarticulation import blend, contact
 
 # expression weights (0..1); `mouthClose` follows from the contact of the lips, the others are set by every sound
 ARTICULATORS = ("jawOpen", "mouthFunnel", "mouthPucker", "mouthSmile", "mouthClose")
@@ -60,13 +58,13 @@ class Speech:
 
     def curves(self, times_s: Float[np.ndarray, "n_times"]) -> dict[str, Float[np.ndarray, "n_times"]]:
         """The value of every parameter at some times; lips' contact is exact at the middle of an m or b."""
-        lag = times_s[:, None] - self._middles
-        weight = np.exp(-np.abs(lag) / self._widths) + 1e-12
-        blended = weight @ self._targets / weight.sum(1, keepdims=True)
+        middles = self._middles
+        blended = blend(times_s, begins_s=middles, ends_s=middles, widths_s=self._widths, targets=self._targets)
         curves: dict[str, np.ndarray] = dict(zip(PARAMETERS, blended.T, strict=True))
-        contact = self._contact(times_s)
-        curves["jawOpen"] = curves["jawOpen"] * (1 - 0.8 * contact)
-        curves["mouthClose"] = contact * curves["jawOpen"]
+        closed_s = np.array([sound.middle_s for sound in self.sounds if sound.letter in LIPS_MEET])
+        touch = contact(times_s, begins_s=closed_s, ends_s=closed_s)
+        curves["jawOpen"] = curves["jawOpen"] * (1 - 0.8 * touch)
+        curves["mouthClose"] = touch * curves["jawOpen"]
         return curves
 
     @cached_property
@@ -80,13 +78,6 @@ class Speech:
     @cached_property
     def _targets(self) -> np.ndarray:
         return np.array([SOUNDS[sound.letter] for sound in self.sounds])
-
-    def _contact(self, times_s: np.ndarray) -> np.ndarray:
-        closed = [sound.middle_s for sound in self.sounds if sound.letter in LIPS_MEET]
-        if not closed:
-            return np.zeros_like(times_s)
-        nearest = np.abs(times_s[:, None] - np.array(closed)).min(1)
-        return np.exp(-((nearest / 0.032) ** 4))
 
 
 def speak(duration_s: float, *, syllables: tuple[str, ...] = SENTENCE) -> Speech:
