@@ -249,5 +249,9 @@ def master_times_usec(frame_count: int, fps: float) -> Int[np.ndarray, "n_frames
 
 def depth_times_usec(device: VirtualKinect, color_usec: Int[np.ndarray, "n_frames"]) -> Int[np.ndarray, "n_frames"]:
     """The depth exposures that belong to a device's colour exposures: its delay, in whole ticks."""
-    ticks = np.trunc(device.depth_delay_usec / TICK_USEC)
-    return color_usec + round(ticks * TICK_USEC)
+    return color_usec + round(in_ticks_usec(device.depth_delay_usec))
+
+
+def in_ticks_usec(delay_usec: int) -> float:
+    """A delay as a device keeps it: rounded towards zero to whole ticks."""
+    return float(np.trunc(delay_usec / TICK_USEC) * TICK_USEC)
