@@ -8,20 +8,19 @@ from capture.clocks import HostTimes, lower_envelope
 from mmface4d.errors import RecordingError
 from mmface4d.files import read_json
 from mmface4d.take import TakeWriter
-from mmface4d.take_record import AudioRecord, StartSource, Usec
+from mmface4d.take_record import AudioRecord
 
 
 class AudioSidecar(BaseModel):
-    """`audio.json` beside the sound: when its first sample was taken, on the clock of host_clock.csv or the master's.
+    """`audio.json` beside the sound: when its first sample was taken, on the clock of host_clock.csv.
 
-    `take export` writes the latter, with how well it was known, so that nothing is estimated twice.
+    `take export` writes `placed` instead, what the take knows of its sound, so that nothing is estimated twice.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     first_sample_host_nsec: int | None = None
-    first_sample_master_usec: Usec | None = None
-    start_source: StartSource = "given"
+    placed: AudioRecord | None = None
 
 
 def attach_audio(
@@ -42,8 +41,8 @@ def attach_audio(
     sidecar = _read_sidecar(source.with_suffix(".json"))
     if start_s is not None:
         start_usec, how = first_frame_usec + round(start_s * 1e6), "given"
-    elif sidecar.first_sample_master_usec is not None:
-        start_usec, how = sidecar.first_sample_master_usec, sidecar.start_source
+    elif sidecar.placed is not None:
+        return _placed(record, sidecar.placed, source)
     elif sidecar.first_sample_host_nsec is not None and host is not None:
         start_usec, how = on_device_clock(sidecar.first_sample_host_nsec / 1000, host), "host clock"
     else:
@@ -56,13 +55,23 @@ def _read_sidecar(path: Path) -> AudioSidecar:
         return AudioSidecar()
     try:
         found = AudioSidecar.model_validate(read_json(path))
-        if found.first_sample_host_nsec is None and found.first_sample_master_usec is None:
+        if found.first_sample_host_nsec is None and found.placed is None:
             raise ValueError("no start of the sound")
     except ValueError as error:  # pydantic's is one
         raise RecordingError(
             f"{path} does not say when the sound starts", hint='it holds {"first_sample_host_nsec": 123}'
         ) from error
     return found
+
+
+def _placed(record: AudioRecord, placed: AudioRecord, source: Path) -> AudioRecord:
+    form = ("rate", "channels", "samples")
+    if any(getattr(placed, name) != getattr(record, name) for name in form):
+        raise RecordingError(
+            f"{source.with_suffix('.json')} is of another sound than {source.name}: their lengths or rates differ",
+            hint="put the audio.json there that was written with this sound, or move it away",
+        )
+    return placed
 
 
 def on_device_clock(host_usec: float, arrivals: HostTimes) -> int:

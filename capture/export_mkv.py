@@ -300,8 +300,5 @@ def _write_sound(take: Take, folder: Path) -> bool:
     if not take.audio_path.is_file():
         raise TakeError(f"{take.audio_path} is missing", hint=f"find the damage with: mmface4d take check {take.path}")
     shutil.copyfile(take.audio_path, folder / "audio.wav")
-    audio = take.info.audio
-    if audio.start_usec is not None:
-        start = AudioSidecar(first_sample_master_usec=audio.start_usec, start_source=audio.start_source)
-        write_json(folder / "audio.json", start.model_dump(mode="json", exclude_none=True))
+    write_json(folder / "audio.json", AudioSidecar(placed=take.info.audio).model_dump(mode="json", exclude_none=True))
     return True

@@ -7,6 +7,7 @@ Source of names and rules: Azure-Kinect-Sensor-SDK, k4a.h, k4atypes.h, record.h 
 
 import ctypes as ct
 import ctypes.util
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -55,6 +56,8 @@ class Libraries:
 @cache
 def load_libraries() -> Libraries:
     """The Azure Kinect SDK that pyk4a runs on; raises MissingBackendError."""
+    # the SDK logs to stdout, where results go; who wants its log sets this to 1
+    os.environ.setdefault("K4A_ENABLE_LOG_TO_STDOUT", "0")
     try:
         import pyk4a  # loads the libraries' own dependencies
     except ImportError as error:
@@ -119,7 +122,7 @@ class KinectRecording:
     """A recording in progress: `write_color` and `write_depth` in the order of time, then `close`.
 
     It has an infrared track without pictures, because libk4arecord makes one beside depth.
-    Raises RecordingError where the library refuses; what is wrong it says on stderr itself.
+    Raises RecordingError where the library refuses.
     """
 
     def __init__(self, path: Path, camera: TakeCamera, *, calibration: bytes, fps: float) -> None:
@@ -197,7 +200,8 @@ class KinectRecording:
     def _record(self, what: str, *arguments: Any) -> None:
         if getattr(self._libraries.record, f"k4a_record_{what}")(*arguments) != SUCCEEDED:
             raise RecordingError(
-                f"libk4arecord refused to write {self.path} ({what})", hint="what it did not like stands above"
+                f"libk4arecord refused to write {self.path} ({what})",
+                hint="set K4A_ENABLE_LOG_TO_STDOUT=1 and run again to see what it did not like",
             )
 
     def __enter__(self) -> "KinectRecording":

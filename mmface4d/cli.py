@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": ("mmface4d.demo:demo", "The whole loop on a virtual rig, with a report to look at."),
     "session": ("corpus.session_commands:session", "Make and show recording sessions."),
     "record": ("mmface4d.record_command:record", "Record a session with the rig, or the virtual one."),
+    "doctor": ("mmface4d.doctor:doctor", "Check this machine before a recording."),
     "take": ("capture.commands:take", "Import, export, show, check and recover takes."),
     "calibrate": ("calibration.commands:calibrate", "Find the cameras' poses on the actor's face."),
     "reconstruct": ("reconstruct.commands:reconstruct", "Turn a take into a mesh sequence."),

@@ -11,7 +11,10 @@ ROOMS = ("corpus", "capture", "calibration", "reconstruct")
 # beside the ground floor: the front door's own composition, and the landmarks that reconstruct shares with calibration
 ALLOWED = {
     ("mmface4d/demo.py", "capture"), ("mmface4d/demo.py", "calibration"), ("mmface4d/demo.py", "reconstruct"),
+    ("mmface4d/record_session.py", "capture"), ("mmface4d/record_session.py", "calibration"),
+    ("mmface4d/virtual_studio.py", "capture"), ("mmface4d/virtual_studio.py", "reconstruct"),
     ("mmface4d/demo_actor.py", "capture"), ("mmface4d/demo_actor.py", "reconstruct"),
+    ("mmface4d/doctor.py", "capture"), ("mmface4d/doctor.py", "reconstruct"),
     ("reconstruct/", "calibration.landmarks"), ("reconstruct/", "calibration.lift"),
 }  # fmt: skip
 FILES = sorted(path for room in ("mmface4d", *ROOMS) for path in (REPOSITORY / room).rglob("*.py"))

@@ -133,7 +133,8 @@ def _ask(request: dict[str, object], text: str) -> tuple[dict[str, object], byte
 def _spoken(answer: dict, sound: bytes, text: str) -> Spoken:
     rate = int(answer["rate"])
     samples = np.frombuffer(sound[: len(sound) // 2 * 2], "<i2") / 32768
-    phonemes = _timeline(answer["phonemes"], end_s=len(samples) / rate, rate=rate)
+    events = [(ipa, sample) for ipa, sample in answer["phonemes"]]
+    phonemes = _timeline(events, end_s=len(samples) / rate, rate=rate)
     if not phonemes:
         raise InputError(f"espeak-ng finds nothing to say in {text[:40]!r}", hint="does the text fit the language?")
     return Spoken(_resampled(samples, rate), phonemes)

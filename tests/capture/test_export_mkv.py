@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from capture import export_mkv
 from capture.export_mkv import Export, export_take, export_text
@@ -135,6 +136,18 @@ def test_frames_that_are_not_there(tmp_path: Path, frames: tuple[int, int | None
     with pytest.raises(UsageError, match="which has 6"):
         export_take(take, tmp_path / "out", frames=frames)
     assert not (tmp_path / "out").exists()
+
+
+def test_sound_of_another_take_is_refused(tmp_path: Path) -> None:
+    export_take(write_kinect_take(tmp_path / "take", 1, sound=True), tmp_path / "out")
+    wav = tmp_path / "out" / "audio.wav"
+    soundfile.write(wav, np.zeros(100), 48_000, subtype="PCM_24")
+    with pytest.raises(RecordingError, match="of another sound"):
+        import_recordings([tmp_path / "out"], tmp_path / "again")
+    (tmp_path / "out" / "audio.json").write_text("{}")
+    with pytest.raises(RecordingError, match="does not say when"):
+        import_recordings([tmp_path / "out"], tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 def refused(take: Path, output: Path, kind: type[Mmface4dError], match: str) -> None:
