@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from capture.recorder.recorder import Recorder
 from capture.recorder.verdict import Verdict
 from capture.speech_activity import HOP_S, VoiceMonitor
-from mmface4d.errors import DiskFullError, Mmface4dError, RecordingError, TakeError
+from mmface4d.errors import DeviceError, DiskFullError, Mmface4dError, RecordingError, TakeError
 from mmface4d.session import ScriptItem, Session
 
 Phase = Literal["idle", "preparing", "countdown", "recording", "finishing", "verdict", "fault", "finished"]
@@ -95,9 +95,11 @@ class Director:
     def __init__(
         self, session: Session, recorder: Recorder, *, judge: Callable[[Path, list[str]], Verdict],
         performers: tuple[Performer, ...] = (), settings: DirectorSettings | None = None,
+        ready: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         self.session, self.recorder, self.judge, self.performers = session, recorder, judge, performers
         self.settings = settings or DirectorSettings()
+        self._ready = ready or (lambda: None)  # raises DeviceError where no take can be begun
         self._pressed: queue.Queue[tuple[Command, str]] = queue.Queue()
         self._lock = threading.Lock()
         self._look = Look(total=len(session.script), phase_since=time.monotonic())
@@ -174,8 +176,9 @@ class Director:
         """One take, from the countdown to what is to become of it."""
         try:
             self._check_disk()
+            self._ready()
             path = self._film(item)
-        except (DiskFullError, RecordingError, TakeError) as error:
+        except (DeviceError, DiskFullError, RecordingError, TakeError) as error:
             return self._fault(item, error)
         verdict = self._judged(item, path)
         if not self.settings.auto:

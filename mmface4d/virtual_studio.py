@@ -1,0 +1,72 @@
+"""The virtual studio: cameras under pyk4a, a microphone, and an actor who says whatever the script asks for."""
+
+import zlib
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from mmface4d.session import ScriptItem
+
+if TYPE_CHECKING:
+    from capture.microphone.virtual import VirtualMicrophone
+
+
+LEAD_S, TAIL_S = 0.4, 0.4  # of silence around the sentence
+
+
+class VirtualStudio:
+    """Opened as a context, it stands in for every device of this machine."""
+
+    def __init__(self, *, seed: int = 0, fps: int = 30, faults: str = "") -> None:
+        from capture.virtual.clip_cache import ClipCache
+        from capture.virtual.performance import idle
+        from capture.virtual.render import render_clip
+        from capture.virtual.rig import virtual_rig
+        from capture.virtual.stage import Stage
+        from mmface4d.demo_actor import actor_face, make_actor
+        from reconstruct.models.library import load_model
+
+        model = load_model("canonical")
+        self.seed, self.fps, self._faults = seed, fps, faults
+        self.rig = virtual_rig(seed=seed)
+        self._face = actor_face(make_actor(model, seed=seed), model)
+        self._cache = ClipCache()
+        waiting = render_clip(idle(seed=seed, fps=fps), self._face, self.rig, cache=self._cache)
+        self.stage = Stage(waiting, fps=fps, seed=seed)
+        self._resources = ExitStack()
+        self._next: tuple[str, object] | None = None
+
+    def __enter__(self) -> "VirtualStudio":
+        from capture.virtual.bench import Bench, BenchSettings
+        from capture.virtual.k4a import installed
+
+        self.bench: Bench = self._resources.enter_context(
+            installed(Bench(self.rig, self.stage, BenchSettings(seed=self.seed)))
+        )
+        if self._faults:
+            self.bench.fault(self._faults)
+        return self
+
+    def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._resources.close()
+
+    def microphone(self) -> "VirtualMicrophone":
+        """What hears the stage."""
+        from capture.microphone.virtual import VirtualMicrophone
+
+        return VirtualMicrophone(self.stage, seed=self.seed)
+
+    def prepare(self, item: ScriptItem) -> None:
+        """Learns a sentence: speech, face and pictures are made now, or come from the cache."""
+        from capture.virtual.performance import perform
+        from capture.virtual.render import render_clip
+
+        performance = perform(
+            item.text, language=item.language, emotion=item.emotion, seed=zlib.crc32(item.id.encode()) + self.seed,
+            fps=self.fps, lead_s=LEAD_S, tail_s=TAIL_S,
+        )  # fmt: skip
+        self._clip = render_clip(performance, self._face, self.rig, cache=self._cache)
+
+    def go(self, item: ScriptItem) -> None:
+        """Says it."""
+        self.stage.perform(self._clip)
