@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from capture.devices.camera import CameraSettings, Capture
     from capture.microphone.microphone import Microphone
     from capture.recorder.director import Director, Look
+    from capture.recorder.recorder import Recorder
     from mmface4d.virtual_studio import VirtualStudio
 
 

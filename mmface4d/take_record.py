@@ -9,7 +9,6 @@ from mmface4d.cameras import IntrinsicsRecord, TransformRecord
 FORMAT = 1
 MAX_CAMERAS = 8
 SERIAL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"  # serials name channels and folders, so no path can hide in one
-StartSource = Literal["host clock", "given", "assumed"]
 Role = Literal["master", "subordinate", "standalone"]
 Serial = Annotated[str, StringConstraints(pattern=SERIAL_PATTERN)]
 Usec = Annotated[int, Field(gt=-(1 << 62), lt=1 << 62)]  # differences fit 64 bits
@@ -48,6 +47,21 @@ class FramesRecord(_Strict):
         return self
 
 
+class HostLineRecord(_Strict):
+    """A clock on the host's monotonic one, from arrivals; what came later than the line was late.
+
+    host_usec = source_usec + offset + rate_ppm 1e-6 (source_usec - reference), least delays included
+    """
+
+    reference_usec: float
+    offset_usec: float
+    rate_ppm: float
+    points: int = 0
+    span_s: float = 0.0
+    late_median_usec: float = 0.0
+    late_p99_usec: float = 0.0
+
+
 class ClockRecord(_Strict):
     """A device clock against the master's.
 
@@ -61,6 +75,7 @@ class ClockRecord(_Strict):
     residual_median_usec: float = 0.0
     residual_p99_usec: float = 0.0
     residual_max_usec: float = 0.0
+    host: HostLineRecord | None = None
 
 
 class SyncRecord(_Strict):
@@ -83,14 +98,19 @@ class UnmatchedRecord(_Strict):
 
 
 class AudioRecord(_Strict):
-    """The sound of a take. `start_source` says how well `start_usec` (master clock, first sample) is known."""
+    """The sound of a take. `start_source` says how well `start_usec` (master clock, first sample) is known.
+
+    Sample i belongs to start_usec + (1 + rate_ppm 1e-6) i 1e6 / rate. `av_offset_usec` is the constant that was applied;
+    `host` and `master_host` are the lines the start came from: the samples' time (from the first one on) and the
+    master's on the host's.
+    """
 
     file: Literal["audio.wav"] = "audio.wav"
     rate: int = Field(gt=0)
     channels: int = Field(gt=0)
     samples: int = Field(ge=0)
     start_usec: Usec | None = None
-    start_source: StartSource = "assumed"
+    start_source: Literal["host clock", "given", "assumed"] = "assumed"
 
     @property
     def duration_s(self) -> float:

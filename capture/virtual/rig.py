@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from capture.virtual.body import Anatomy, room
 from capture.virtual.lens import factory_calibration, parse
 from capture.virtual.scene import Hits, Lighting, Mesh, Surface, camera_rays, join, room_lighting
-from capture.virtual.sensor import ColorSensor, SensorSettings, depth_image, jpeg
+from capture.virtual.sensor import ColorSensor, SensorSettings, Uncertainty, depth_image, jpeg
 from mmface4d.arrays import DepthImage, Faces, Points, Transform
 from mmface4d.cameras import Intrinsics, RgbdCamera
 from mmface4d.rig_calibration import RigCalibration
@@ -180,6 +180,7 @@ class DeviceView:
         self._color_back = backdrop.cast(camera_rays(camera.color.ray_grid, device.world_from_camera))
         self._depth_back = backdrop.cast(camera_rays(camera.depth.ray_grid, device.world_from_depth))
         self._exposed_back = self._sensor.expose(self._color_back.light)
+        self._uncertain_back = Uncertainty.of(self._depth_back)
 
     def shoot(self, head: Surface) -> Shot:
         """The device's picture and depth of a head in front of the room."""
@@ -189,7 +190,9 @@ class DeviceView:
         values[color_crop] = self._sensor.expose(color.light)
         depth_crop, depth = _cast_crop(head, device.camera.depth, device.world_from_depth, behind=self._depth_back)
         whole = _pasted(self._depth_back, depth, depth_crop)
-        return Shot(jpeg(self._sensor.grainy(values)), depth_image(whole, device.sensors, self._rng))
+        uncertainty = self._uncertain_back.pasted(Uncertainty.of(depth), depth_crop)
+        picture = self._sensor.grainy(values)
+        return Shot(jpeg(picture), depth_image(whole, device.sensors, self._rng, uncertainty=uncertainty))
 
 
 Window = tuple[slice, slice]  # rows, columns
