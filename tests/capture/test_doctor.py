@@ -9,12 +9,17 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from capture.doctor import disk, kinect, machine, sound, usb
 from capture.doctor.examination import recording_checks
 from capture.doctor.finding import Finding, ok, problem, run_checks
 from capture.doctor.kinect import Kinect, Kinects
+from capture.virtual.bench import Bench, BenchSettings
+from capture.virtual.k4a import installed
+from capture.virtual.rig import Shot, virtual_rig
+from capture.virtual.stage import Clip, Stage
 from mmface4d.doctor import check_models, finding_lines
 
 GB = 1 << 30
@@ -258,6 +263,25 @@ def test_good_rig() -> None:
     assert_verdict(kinect.check_kinects(found), "ok", "000001, 000002, 000003")
     assert_verdict(kinect.check_roles(found), "ok", "000002 is master of 000001, 000003")
     assert_verdict(kinect.check_firmware(found), "ok", "000001: 1.6.110079014")
+
+
+def test_virtual_rig_under_the_real_module() -> None:
+    """Devices that are opened through pyk4a's own extension, well and not so well."""
+    pytest.importorskip("pyk4a")
+    rig = virtual_rig(seed=3)
+    shot = Shot(b"", np.zeros((576, 640), np.uint16))
+    idle = Clip(({device.serial: shot for device in rig.devices},))
+    serials = [device.serial for device in rig.devices]
+    with installed(Bench(rig, Stage(idle, fps=30))):
+        found = kinect.read_kinects(kinect.load_k4a_module())
+    assert_verdict(kinect.check_kinects(found), "ok", *serials)
+    assert_verdict(kinect.check_roles(found), "ok", f"{rig.master.serial} is master")
+    assert_verdict(kinect.check_firmware(found), "ok", "1.6.110079014")
+    settings = BenchSettings(jacks=False, firmware={serials[0]: "1.6.98079014"})
+    with installed(Bench(rig, Stage(idle, fps=30), settings)):
+        found = kinect.read_kinects(kinect.load_k4a_module())
+    assert_verdict(kinect.check_roles(found), "warning", "no device reports a cable")
+    assert_verdict(kinect.check_firmware(found), "warning", "not the same")
 
 
 def test_devices_that_are_missing_or_taken() -> None:
