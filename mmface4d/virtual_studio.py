@@ -20,7 +20,7 @@ class VirtualStudio:
     def __init__(self, *, seed: int = 0, fps: int = 30, faults: str = "") -> None:
         from capture.virtual.clip_cache import ClipCache
         from capture.virtual.performance import idle
-        from capture.virtual.render import render_clip
+        from capture.virtual.render import ClipRenderer
         from capture.virtual.rig import virtual_rig
         from capture.virtual.stage import Stage
         from mmface4d.demo_actor import actor_face, make_actor
@@ -29,12 +29,11 @@ class VirtualStudio:
         model = load_model("canonical")
         self.seed, self.fps, self._faults = seed, fps, faults
         self.rig = virtual_rig(seed=seed)
-        self._face = actor_face(make_actor(model, seed=seed), model)
-        self._cache = ClipCache()
-        waiting = render_clip(idle(seed=seed, fps=fps), self._face, self.rig, cache=self._cache)
+        face = actor_face(make_actor(model, seed=seed), model)
+        self._renderer = ClipRenderer(self.rig, face, cache=ClipCache())
+        waiting = self._renderer.clip(idle(seed=seed, fps=fps))
         self.stage = Stage(waiting, fps=fps, seed=seed)
         self._resources = ExitStack()
-        self._next: tuple[str, object] | None = None
 
     def __enter__(self) -> "VirtualStudio":
         from capture.virtual.bench import Bench, BenchSettings
@@ -59,13 +58,12 @@ class VirtualStudio:
     def prepare(self, item: ScriptItem) -> None:
         """Learns a sentence: speech, face and pictures are made now, or come from the cache."""
         from capture.virtual.performance import perform
-        from capture.virtual.render import render_clip
 
         performance = perform(
             item.text, language=item.language, emotion=item.emotion, seed=zlib.crc32(item.id.encode()) + self.seed,
             fps=self.fps, lead_s=LEAD_S, tail_s=TAIL_S,
         )  # fmt: skip
-        self._clip = render_clip(performance, self._face, self.rig, cache=self._cache)
+        self._clip = self._renderer.clip(performance)
 
     def go(self, item: ScriptItem) -> None:
         """Says it."""

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from capture.virtual.clip_cache import ClipCache
 from capture.virtual.performance import Performance
-from capture.virtual.rig import Studio, VirtualHead, VirtualRig
+from capture.virtual.rig import Room, Shot, Studio, VirtualHead, VirtualRig
 from capture.virtual.stage import Clip
 from mmface4d.files import atomic_path
 from mmface4d.progress import progress
@@ -28,26 +28,45 @@ class Face(Protocol):
         ...
 
 
-def performed_head(performance: Performance, face: Face, rig: VirtualRig) -> VirtualHead:
-    """The true surface, frame by frame, before a rig's cameras."""
-    return face(performance.weights, performance.names, rig.world_from_actor @ performance.actor_from_head)
+class ClipRenderer:
+    """A face before a rig: renders performances, or takes them from the cache where they were rendered before."""
+
+    def __init__(self, rig: VirtualRig, face: Face, *, cache: ClipCache | None = None) -> None:
+        self.rig, self.face, self.cache = rig, face, cache
+        self._room: Room | None = None
+
+    def head(self, performance: Performance) -> VirtualHead:
+        """The true surface, frame by frame, in the world."""
+        poses = self.rig.world_from_actor @ performance.actor_from_head
+        return self.face(performance.weights, performance.names, poses)
+
+    def clip(self, performance: Performance) -> Clip:
+        """What all devices record of a performance, and its sound."""
+        head = self.head(performance)
+        key = clip_key(performance, head, self.rig)
+        if self.cache is not None and (kept := self.cache.get(key)) is not None:
+            return kept
+        clip = Clip(self._shots(head), performance.sound)
+        if self.cache is not None:
+            self.cache.put(key, clip)
+        return clip
+
+    def _shots(self, head: VirtualHead) -> tuple[dict[str, Shot], ...]:
+        shots = []
+        with progress("render", len(head)) as bar:
+            # the room is rendered for the first head only
+            same_skin = self._room is not None and np.array_equal(self._room.skin, head.skin)
+            studio = Studio(self.rig, head, room=self._room if same_skin else None)
+            self._room = studio.room
+            for shot in studio.frames():
+                shots.append(shot)
+                bar.advance()
+        return tuple(shots)
 
 
 def render_clip(performance: Performance, face: Face, rig: VirtualRig, *, cache: ClipCache | None = None) -> Clip:
-    """What all devices record of a performance; from the cache where it was rendered before, and kept there."""
-    head = performed_head(performance, face, rig)
-    key = clip_key(performance, head, rig)
-    if cache is not None and (kept := cache.get(key)) is not None:
-        return kept
-    shots = []
-    with progress("render", len(head)) as bar:
-        for shot in Studio(rig, head).frames():
-            shots.append(shot)
-            bar.advance()
-    clip = Clip(tuple(shots), performance.sound)
-    if cache is not None:
-        cache.put(key, clip)
-    return clip
+    """A single clip; who wants several has them sooner from one ClipRenderer."""
+    return ClipRenderer(rig, face, cache=cache).clip(performance)
 
 
 def clip_key(performance: Performance, head: VirtualHead, rig: VirtualRig) -> str:

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from capture.virtual.body import Anatomy, room
 from capture.virtual.lens import factory_calibration, parse
 from capture.virtual.scene import Hits, Lighting, Mesh, Surface, camera_rays, join, room_lighting
-from capture.virtual.sensor import ColorSensor, SensorSettings, Uncertainty, depth_image, jpeg
+from capture.virtual.sensor import ColorSensor, SensorSettings, Uncertainty, depth_image, exposed, jpeg
 from mmface4d.arrays import DepthImage, Faces, Points, Transform
 from mmface4d.cameras import Intrinsics, RgbdCamera
 from mmface4d.rig_calibration import RigCalibration
@@ -50,6 +50,11 @@ class VirtualHead:
 
     def __len__(self) -> int:
         return len(self.vertices)
+
+    @property
+    def skin(self) -> Float[np.ndarray, "3"]:
+        """The colour of most of it."""
+        return np.median(self.colors, 0)
 
     @cached_property
     def _anatomy(self) -> Anatomy:
@@ -169,28 +174,34 @@ class Shot:
     depth_mm: DepthImage
 
 
-class DeviceView:
-    """A device in a room: renders what it sees of a head. The room is rendered once."""
+class Backdrop:
+    """What a device sees of a room with nobody in it."""
 
-    def __init__(self, device: VirtualKinect, backdrop: Surface) -> None:
-        self.device = device
+    def __init__(self, device: VirtualKinect, room: Surface) -> None:
+        camera = device.camera
+        self.color = room.cast(camera_rays(camera.color.ray_grid, device.world_from_camera))
+        self.depth = room.cast(camera_rays(camera.depth.ray_grid, device.world_from_depth))
+        self.exposed = exposed(self.color.light, device.sensors)
+        self.uncertainty = Uncertainty.of(self.depth)
+
+
+class DeviceView:
+    """A device in a room: renders what it sees of a head."""
+
+    def __init__(self, device: VirtualKinect, behind: Backdrop) -> None:
+        self.device, self._behind = device, behind
         self._rng = np.random.default_rng(device.seed)
         self._sensor = ColorSensor(device.sensors, self._rng)
-        camera = device.camera
-        self._color_back = backdrop.cast(camera_rays(camera.color.ray_grid, device.world_from_camera))
-        self._depth_back = backdrop.cast(camera_rays(camera.depth.ray_grid, device.world_from_depth))
-        self._exposed_back = self._sensor.expose(self._color_back.light)
-        self._uncertain_back = Uncertainty.of(self._depth_back)
 
     def shoot(self, head: Surface) -> Shot:
         """The device's picture and depth of a head in front of the room."""
-        device = self.device
-        color_crop, color = _cast_crop(head, device.camera.color, device.world_from_camera, behind=self._color_back)
-        values = self._exposed_back.copy()
+        device, behind = self.device, self._behind
+        color_crop, color = _cast_crop(head, device.camera.color, device.world_from_camera, behind=behind.color)
+        values = behind.exposed.copy()
         values[color_crop] = self._sensor.expose(color.light)
-        depth_crop, depth = _cast_crop(head, device.camera.depth, device.world_from_depth, behind=self._depth_back)
-        whole = _pasted(self._depth_back, depth, depth_crop)
-        uncertainty = self._uncertain_back.pasted(Uncertainty.of(depth), depth_crop)
+        depth_crop, depth = _cast_crop(head, device.camera.depth, device.world_from_depth, behind=behind.depth)
+        whole = _pasted(behind.depth, depth, depth_crop)
+        uncertainty = behind.uncertainty.pasted(Uncertainty.of(depth), depth_crop)
         picture = self._sensor.grainy(values)
         return Shot(jpeg(picture), depth_image(whole, device.sensors, self._rng, uncertainty=uncertainty))
 
@@ -223,23 +234,34 @@ def _pasted(back: Hits, front: Hits, window: Window) -> Hits:
     return whole
 
 
-class Studio:
-    """A rig, a room and a head: what the devices deliver, frame after frame."""
+class Room:
+    """A rig's room, with a neck and torso of some skin, rendered once for any number of heads."""
 
-    def __init__(self, rig: VirtualRig, head: VirtualHead) -> None:
-        self.rig, self.head = rig, head
-        self._lighting: Lighting = room_lighting(rig.world_from_actor)
-        skin = np.median(head.colors, 0)
+    def __init__(self, rig: VirtualRig, skin: Float[np.ndarray, "3"]) -> None:
+        self.skin = skin
+        self.lighting: Lighting = room_lighting(rig.world_from_actor)
         still = room(skin, np.random.default_rng([rig.seed, 2])).moved(rig.world_from_actor)
-        backdrop = Surface(still, self._lighting, shadows=False)
+        surface = Surface(still, self.lighting, shadows=False)
         with ThreadPoolExecutor() as pool:
-            self._views = list(pool.map(lambda device: DeviceView(device, backdrop), rig.devices))
+            self.backdrops = list(pool.map(lambda device: Backdrop(device, surface), rig.devices))
+
+
+class Studio:
+    """A rig, a room and a head: what the devices deliver, frame after frame.
+
+    `studio.room` may be given to the next head's studio if its skin is the same.
+    """
+
+    def __init__(self, rig: VirtualRig, head: VirtualHead, *, room: Room | None = None) -> None:
+        self.rig, self.head = rig, head
+        self.room = room or Room(rig, head.skin)
+        self._views = list(map(DeviceView, rig.devices, self.room.backdrops))
 
     def frames(self) -> Iterator[dict[str, Shot]]:
         """For every frame of the head in turn, each device's shot by serial."""
         with ThreadPoolExecutor(len(self._views)) as pool:
             for frame in range(len(self.head)):
-                surface = Surface(self.head.mesh(frame), self._lighting)
+                surface = Surface(self.head.mesh(frame), self.room.lighting)
                 shots = list(pool.map(lambda view, seen=surface: view.shoot(seen), self._views))
                 yield {view.device.serial: shot for view, shot in zip(self._views, shots, strict=True)}
 

@@ -120,6 +120,17 @@ def correlated_noise(shape: tuple[int, ...], rng: np.random.Generator) -> Float3
     return cv2.sepFilter2D(white, -1, kernel, kernel) / np.float32((kernel**2).sum())
 
 
+def exposed(
+    light: Float32[np.ndarray, "height width 3"], settings: SensorSettings
+) -> Float32[np.ndarray, "height width 3"]:
+    """sRGB times 255 of some light (linear RGB), behind the lens but before noise."""
+    import cv2
+
+    light = cv2.GaussianBlur(light, (0, 0), BLUR_PX) if settings.noise else light
+    gain = settings.exposure * np.array(settings.white_balance)
+    return (255 * srgb_from_linear(light * gain)).astype(np.float32)
+
+
 class ColorSensor:
     """White balance, lens blur, shot noise and JPEG; keeps a sheet of grain, because drawing one a frame is slow."""
 
@@ -128,15 +139,11 @@ class ColorSensor:
     def __init__(self, settings: SensorSettings, rng: np.random.Generator) -> None:
         self.settings = settings
         self._rng = rng
-        self._gain = settings.exposure * np.array(settings.white_balance)
         self._grain = rng.standard_normal((*self.GRAIN, 3), np.float32)
 
     def expose(self, light: Float32[np.ndarray, "height width 3"]) -> Float32[np.ndarray, "height width 3"]:
         """sRGB times 255 of some light (linear RGB), behind the lens but before noise."""
-        import cv2
-
-        light = cv2.GaussianBlur(light, (0, 0), BLUR_PX) if self.settings.noise else light
-        return (255 * srgb_from_linear(light * self._gain)).astype(np.float32)
+        return exposed(light, self.settings)
 
     def grainy(self, values: Float32[np.ndarray, "height width 3"]) -> ColorImage:
         """An 8-bit picture with this frame's noise."""
