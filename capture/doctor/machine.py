@@ -25,7 +25,10 @@ EXTRAS = ("", "capture")
 def check_python(version: str | None = None, needed: str | None = None) -> Finding:
     """The interpreter against what the package asks for."""
     version = version or platform.python_version()
-    needed = needed or importlib.metadata.metadata("mmface4d")["Requires-Python"]
+    try:
+        needed = needed or importlib.metadata.metadata("mmface4d")["Requires-Python"]
+    except importlib.metadata.PackageNotFoundError:
+        return _not_installed("python", version)
     if SpecifierSet(needed).contains(version, prereleases=True):
         return ok("python", f"{version} ({sys.executable})")
     return problem("python", f"{version}, needed {needed}", remedy=f"make a virtual environment with Python {needed}")
@@ -33,7 +36,10 @@ def check_python(version: str | None = None, needed: str | None = None) -> Findi
 
 def check_packages(requirements: list[str] | None = None) -> Finding:
     """Every package that recording needs is there, in a version that it was made for."""
-    declared = importlib.metadata.requires("mmface4d") or [] if requirements is None else requirements
+    try:
+        declared = importlib.metadata.requires("mmface4d") or [] if requirements is None else requirements
+    except importlib.metadata.PackageNotFoundError:
+        return _not_installed("packages", "not compared")
     needed = [r for r in map(Requirement, declared) if r.marker is None or _wanted(r)]
     missing, other = [], []
     for requirement in needed:
@@ -53,6 +59,11 @@ def check_packages(requirements: list[str] | None = None) -> Finding:
 
 def _wanted(requirement: Requirement) -> bool:
     return requirement.marker is not None and any(requirement.marker.evaluate({"extra": extra}) for extra in EXTRAS)
+
+
+def _not_installed(name: str, found: str) -> Finding:
+    what = f"{found}; mmface4d runs without being installed, so nothing tells what it needs"
+    return warning(name, what, remedy=INSTALL)
 
 
 def check_processor(root: Path = Path("/"), *, cores: int | None = None) -> Finding:

@@ -1,5 +1,6 @@
 """The doctor's checks, each on made-up machines: what is well, what is doubtful, what is wrong."""
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -20,7 +21,7 @@ from capture.virtual.bench import Bench, BenchSettings
 from capture.virtual.k4a import installed
 from capture.virtual.rig import Shot, virtual_rig
 from capture.virtual.stage import Clip, Stage
-from mmface4d.doctor import check_models, finding_lines
+from mmface4d.doctor import check_models, finding_lines, show_findings
 
 GB = 1 << 30
 
@@ -63,6 +64,14 @@ def test_findings_are_aligned() -> None:
     assert finding_lines(ok("python", "3.11"))[0].index("3.11") == lines[0].index("none found")
 
 
+def test_text_without_a_terminal_has_no_colours(capsys: pytest.CaptureFixture[str]) -> None:
+    findings = [ok("python", "3.11"), problem("kinects", "none found", remedy="plug them in")]
+    assert show_findings(iter(findings)) == findings
+    printed = capsys.readouterr().out
+    assert printed.splitlines() == [line for finding in findings for line in finding_lines(finding)]
+    assert "\x1b" not in printed
+
+
 @pytest.mark.parametrize(("version", "verdict"), [("3.11.7", "ok"), ("3.10.1", "problem"), ("3.12.0", "problem")])
 def test_python(version: str, verdict: str) -> None:
     assert_verdict(machine.check_python(version, ">=3.11,<3.12"), verdict, version)
@@ -73,6 +82,16 @@ def test_packages() -> None:
     assert_verdict(machine.check_packages(["numpy>=999"]), "warning", "numpy", "instead of >=999")
     missing = machine.check_packages(["numpy>=1", "no-such-package-here>=1; extra == 'capture'"])
     assert_verdict(missing, "problem", "no-such-package-here", "mmface4d[capture]")
+
+
+def test_a_checkout_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", missing)
+    monkeypatch.setattr(importlib.metadata, "metadata", missing)
+    assert_verdict(machine.check_packages(), "warning", "without being installed")
+    assert_verdict(machine.check_python(), "warning", "without being installed")
 
 
 def test_processor(tmp_path: Path) -> None:
@@ -506,6 +525,3 @@ def test_command_line(tmp_path: Path, run_cli) -> None:
     for name in problems:
         assert name in done.stderr
     assert not list(tmp_path.iterdir())
-    text = run_cli("doctor", "--folder", tmp_path / "no").stdout
-    assert "problem  folder" in text
-    assert "\x1b" not in text

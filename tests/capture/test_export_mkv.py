@@ -227,17 +227,18 @@ def test_without_the_sdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     refused(take, tmp_path / "out", MissingBackendError, "Azure Kinect SDK cannot be loaded")
 
 
-def test_killed_at_any_moment(tmp_path: Path) -> None:
-    """Only a hidden, partial folder is left, and the next run is not disturbed by it."""
-    take = write_kinect_take(tmp_path / "take", 20)
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+def test_stopped_in_the_middle(tmp_path: Path, sent: signal.Signals, code: int) -> None:
+    """A kill leaves a hidden, partial folder only, which does not disturb the next run; Ctrl-C leaves nothing."""
+    take = write_kinect_take(tmp_path / "take", 40)
     command = [sys.executable, "-m", "mmface4d.cli", "take", "export", str(take), "-o", str(tmp_path / "out")]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as run:
         while run.poll() is None and not list(tmp_path.glob(".out.*.partial/*.mkv")):
             time.sleep(0.002)
-        os.kill(run.pid, signal.SIGKILL)
-    left = sorted(path.name for path in tmp_path.iterdir() if path.name != "take")
-    assert len(left) == 1
-    assert left[0].startswith(".out.")
+        os.kill(run.pid, sent)
+        assert run.wait(60) == code
+    left = [path.name for path in tmp_path.iterdir() if path.name != "take"]
+    assert [name[:5] for name in left] == ([".out."] if sent == signal.SIGKILL else [])
     with there_and_back(take, tmp_path)[1] as after, open_take(take) as before:
         assert_equal(before, after)
 
