@@ -1,4 +1,4 @@
-"""Leads through a session: which sentence, when to record, what became of it. Pages and the command line look and press.
+"""Leads through a session: which sentence, when to record, what became of it. Pages and the command line look on.
 
 One thread runs `run`; any thread may `press` and `look`. Everything that matters is in the session's log before the
 next sentence is shown, so that a session goes on exactly where it stopped.

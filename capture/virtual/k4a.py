@@ -2,12 +2,14 @@
 
 `installed(bench)` replaces the functions of the real extension module that talk to devices and to their captures, and
 puts them back at the end. What works on files (playback, recording, calibrations) stays real; handles that are not
-virtual are passed on to the real functions. Argument orders and return values: pyk4a 1.5.0, pyk4a.cpp.
+virtual are passed on to the real functions, which in turn take a virtual handle for a device that is gone. Argument
+orders and return values: pyk4a 1.5.0, pyk4a.cpp.
 
 A `thread_safe` call holds the GIL while it waits, as a real one does.
 """
 
 import ctypes
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +19,12 @@ import numpy as np
 
 from capture.virtual.bench import FAILED, SUCCEEDED, Bench, Device, StreamSettings, VirtualCapture
 from capture.virtual.controls import CONTROLS
+from capture.virtual.handles import CAPTURE_NAME, DEVICE_NAME, Marks, empty_device
 from mmface4d.errors import MissingBackendError
 
 LONGEST_WAIT_S = 1e9  # of a call without a timeout
-NOTHING = (None, 0, 0)
+ISO_SPEED = 100
+NOTHING = (None, 0, 0)  # where a capture has no such picture
 
 
 @dataclass(eq=False)
@@ -36,11 +40,8 @@ class DeviceHandle:
         return self.session == self.device.session
 
 
-@dataclass(eq=False)
-class CaptureHandle:
-    """What stands for a capture."""
-
-    capture: VirtualCapture | None = None
+DEVICES: Marks[DeviceHandle] = Marks(DEVICE_NAME, most=100_000)
+CAPTURES: Marks[VirtualCapture] = Marks(CAPTURE_NAME, most=1000)
 
 
 @contextmanager
@@ -63,6 +64,7 @@ def installed(bench: Bench) -> Iterator[Bench]:
 
 def load_k4a_module() -> Any:
     """The extension module under pyk4a."""
+    os.environ.setdefault("K4A_LOG_LEVEL", "c")  # the SDK tells the terminal about every call that fails
     try:
         import pyk4a
     except ImportError as error:
@@ -111,31 +113,39 @@ class VirtualModule:
         return {
             "device_get_installed_count": lambda: len(self.bench.present()),
             "device_open": self._open,
-            "device_get_version": lambda handle, thread_safe: self._version(handle),
-            "record_create": self._record_create,
-            "record_write_capture": self._record_write_capture,
-            **{name: self._either(name, function, DeviceHandle) for name, function in device.items()},
-            **{name: self._either(name, function, CaptureHandle) for name, function in capture.items()},
+            "device_get_version": lambda capsule, thread_safe: self._version(capsule),
+            **{name: self._for_devices(name, function) for name, function in device.items()},
+            **{name: self._for_captures(name, function) for name, function in capture.items()},
         }
 
-    def _either(self, name: str, virtual: Callable[..., Any], kind: type) -> Callable[..., Any]:
-        """The virtual function for virtual handles, the real one for others."""
+    def _for_devices(self, name: str, virtual: Callable[..., Any]) -> Callable[..., Any]:
+        """The virtual function for handles of virtual devices, the real one for others."""
         real = self._real[name]
 
-        def function(handle: Any, *arguments: Any) -> Any:
-            if not isinstance(handle, kind):
-                return real(handle, *arguments)
-            if isinstance(handle, DeviceHandle) and name != "device_get_capture":
+        def function(capsule: Any, *arguments: Any) -> Any:
+            handle = DEVICES.find(capsule)
+            if handle is None:
+                return real(capsule, *arguments)
+            if virtual != self._get_capture:
                 handle.device.wait_while_hanging()
             return virtual(handle, *arguments)
 
         return function
 
-    def _open(self, index: int, thread_safe: bool) -> tuple[int, DeviceHandle | None]:
+    def _for_captures(self, name: str, virtual: Callable[..., Any]) -> Callable[..., Any]:
+        real = self._real[name]
+
+        def function(capsule: Any, *arguments: Any) -> Any:
+            capture = CAPTURES.find(capsule)
+            return real(capsule, *arguments) if capture is None else virtual(capture, *arguments)
+
+        return function
+
+    def _open(self, index: int, thread_safe: bool) -> tuple[int, Any]:
         present = self.bench.present()
         if not 0 <= index < len(present) or not present[index].open():
             return FAILED, None
-        return SUCCEEDED, DeviceHandle(present[index], present[index].session)
+        return SUCCEEDED, DEVICES.mark(empty_device(), DeviceHandle(present[index], present[index].session))
 
     def _close(self, handle: DeviceHandle, thread_safe: bool) -> int:
         if handle.current:
@@ -146,8 +156,9 @@ class VirtualModule:
         device = _alive(handle)
         return device.serial if device else ""
 
-    def _version(self, handle: Any) -> str | None:
-        device = _alive(handle) if isinstance(handle, DeviceHandle) else None
+    def _version(self, capsule: Any) -> str | None:
+        handle = DEVICES.find(capsule)
+        device = _alive(handle) if handle else None
         settings = self.bench.settings
         return settings.firmware.get(device.serial, settings.usual_firmware) if device else None
 
@@ -221,14 +232,15 @@ class VirtualModule:
     def _imu_sample(self, handle: DeviceHandle, thread_safe: bool, timeout_ms: int) -> tuple[int, None]:
         return FAILED, None  # there is no motion sensor
 
-    def _get_capture(self, handle: DeviceHandle, thread_safe: bool, timeout_ms: int) -> tuple[int, CaptureHandle]:
-        """A handle comes back whatever the result, as from the real function."""
+    def _get_capture(self, handle: DeviceHandle, thread_safe: bool, timeout_ms: int) -> tuple[int, Any]:
+        """A capsule comes back whatever the result, as from the real function."""
+        empty = self._real["device_get_capture"](empty_device(), True, 0)[1]
         if not handle.current:
-            return FAILED, CaptureHandle()
+            return FAILED, empty
         timeout_s = timeout_ms / 1000 if timeout_ms >= 0 else LONGEST_WAIT_S
         wait = self._wait_holding_gil if thread_safe else self.bench.changed.wait
         result, capture = handle.device.capture(timeout_s, wait)
-        return result, CaptureHandle(capture)
+        return result, empty if capture is None else CAPTURES.mark(empty, capture)
 
     def _wait_holding_gil(self, seconds: float) -> None:
         self._sleep_usec(round(seconds * 1e6))
@@ -243,38 +255,27 @@ class VirtualModule:
         device = _alive(handle)
         return device.kinect.factory_blob.rstrip(b"\0").decode() if device else ""
 
-    def _color(self, handle: CaptureHandle, thread_safe: bool) -> tuple[np.ndarray | None, int, int]:
-        capture = handle.capture
-        if capture is None or capture.color_jpeg is None:
+    def _color(self, capture: VirtualCapture, thread_safe: bool) -> tuple[np.ndarray | None, int, int]:
+        if capture.color_jpeg is None:
             return NOTHING
         return np.frombuffer(capture.color_jpeg, np.uint8).copy(), capture.color_usec, capture.host_nsec
 
-    def _depth(self, handle: CaptureHandle, thread_safe: bool) -> tuple[np.ndarray | None, int, int]:
-        capture = handle.capture
-        if capture is None or capture.depth_mm is None:
+    def _depth(self, capture: VirtualCapture, thread_safe: bool) -> tuple[np.ndarray | None, int, int]:
+        if capture.depth_mm is None:
             return NOTHING
         return capture.depth_mm.copy(), capture.depth_usec, capture.host_nsec
 
-    def _infrared(self, handle: CaptureHandle, thread_safe: bool) -> tuple[np.ndarray | None, int, int]:
+    def _infrared(self, capture: VirtualCapture, thread_safe: bool) -> tuple[np.ndarray | None, int, int]:
         return NOTHING  # the stage has none
 
-    def _exposure(self, handle: CaptureHandle) -> int:
-        return handle.capture.exposure_usec if handle.capture and handle.capture.color_jpeg else 0
+    def _exposure(self, capture: VirtualCapture) -> int:
+        return capture.exposure_usec if capture.color_jpeg else 0
 
-    def _iso_speed(self, handle: CaptureHandle) -> int:
-        return 100 if handle.capture and handle.capture.color_jpeg else 0
+    def _iso_speed(self, capture: VirtualCapture) -> int:
+        return ISO_SPEED if capture.color_jpeg else 0
 
-    def _white_balance(self, handle: CaptureHandle) -> int:
-        return handle.capture.white_balance_k if handle.capture and handle.capture.color_jpeg else 0
-
-    def _record_create(self, device: Any, *arguments: Any) -> tuple[int, Any]:
-        # the real function would follow a virtual handle as a pointer; without a device it records all the same
-        return self._real["record_create"](None if isinstance(device, DeviceHandle) else device, *arguments)
-
-    def _record_write_capture(self, record: Any, capture: Any, thread_safe: bool) -> int:
-        if isinstance(capture, CaptureHandle):
-            return FAILED
-        return self._real["record_write_capture"](record, capture, thread_safe)
+    def _white_balance(self, capture: VirtualCapture) -> int:
+        return capture.white_balance_k if capture.color_jpeg else 0
 
 
 def _alive(handle: DeviceHandle) -> Device | None:
