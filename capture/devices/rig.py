@@ -89,7 +89,7 @@ class CameraRig:
             started = True
         finally:
             if not started:
-                self.stop()
+                self.stop(timeout_s=min(STOP_S, self._answer_s))
         now_s = time.monotonic()
         self._started_s = dict.fromkeys(self._owners, now_s)
         self._stalled.clear()
