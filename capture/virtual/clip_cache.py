@@ -9,6 +9,7 @@ import json
 import os
 import time
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from mmface4d.files import atomic_path, user_cache_folder
 FORMAT = 1
 MAX_BYTES = 6 << 30  # some forty sentences at 30 fps
 STALE_S = 24 * 3600.0  # after which what a killed process left is removed
+# what a zip with any one bit flipped raises; RuntimeError is "encrypted" and "compressed in an unknown way"
+_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, KeyError, RuntimeError, TakeError)
 _FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # equal clips are equal files
 
 
@@ -44,7 +47,7 @@ class ClipCache:
         try:
             clip = _read(path)
             os.utime(path)
-        except (zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError, NotImplementedError, TakeError):
+        except _DAMAGE:
             path.unlink(missing_ok=True)
             return None
         return clip

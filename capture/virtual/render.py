@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -17,6 +17,7 @@ from mmface4d.progress import progress
 RENDER_VERSION = 1  # of everything between a head and its pictures; raise it when pictures change
 
 
+@runtime_checkable
 class Face(Protocol):
     """Somebody's face: blendshape weights by ARKit names, and the head's place in the world, as a moving mesh."""
 
