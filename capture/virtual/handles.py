@@ -1,8 +1,8 @@
 """Handles of virtual devices and captures that the real extension module may be given and survive.
 
 pyk4a closes a device when it is collected as garbage, which may be after the virtual devices have gone. So handles are
-what real ones are, capsules: around no device, which the SDK finds to be invalid, and around an empty capture. A mark
-in the capsule, which real ones have not, tells what it stands for.
+what real ones are, capsules: around no device and no capture, which the SDK finds to be invalid. A mark in the capsule,
+which real ones have not, tells what it stands for.
 """
 
 import ctypes
@@ -11,16 +11,16 @@ from itertools import count
 from typing import Any, Generic, TypeVar
 
 DEVICE_NAME, CAPTURE_NAME = b"pyk4a device handle", b"pyk4a capture handle"  # capsules point to these
-_NO_DEVICE = ctypes.c_void_p(None)
+_NOTHING = ctypes.c_void_p(None)
 _NUMBERS = count(1)
 T = TypeVar("T")
 
 
-def empty_device() -> Any:
-    """A capsule as an opened device has one, but without a device."""
+def empty_capsule(name: bytes) -> Any:
+    """A capsule as a device or a capture has one, but with nothing in it."""
     new = ctypes.pythonapi.PyCapsule_New
     new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
-    return new(ctypes.addressof(_NO_DEVICE), DEVICE_NAME, None)
+    return new(ctypes.addressof(_NOTHING), name, None)
 
 
 class Marks(Generic[T]):

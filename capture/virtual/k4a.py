@@ -19,7 +19,7 @@ import numpy as np
 
 from capture.virtual.bench import FAILED, SUCCEEDED, Bench, Device, StreamSettings, VirtualCapture
 from capture.virtual.controls import CONTROLS
-from capture.virtual.handles import CAPTURE_NAME, DEVICE_NAME, Marks, empty_device
+from capture.virtual.handles import CAPTURE_NAME, DEVICE_NAME, Marks, empty_capsule
 from mmface4d.errors import MissingBackendError
 
 LONGEST_WAIT_S = 1e9  # of a call without a timeout
@@ -145,7 +145,7 @@ class VirtualModule:
         present = self.bench.present()
         if not 0 <= index < len(present) or not present[index].open():
             return FAILED, None
-        return SUCCEEDED, DEVICES.mark(empty_device(), DeviceHandle(present[index], present[index].session))
+        return SUCCEEDED, DEVICES.mark(empty_capsule(DEVICE_NAME), DeviceHandle(present[index], present[index].session))
 
     def _close(self, handle: DeviceHandle, thread_safe: bool) -> int:
         if handle.current:
@@ -234,7 +234,7 @@ class VirtualModule:
 
     def _get_capture(self, handle: DeviceHandle, thread_safe: bool, timeout_ms: int) -> tuple[int, Any]:
         """A capsule comes back whatever the result, as from the real function."""
-        empty = self._real["device_get_capture"](empty_device(), True, 0)[1]
+        empty = empty_capsule(CAPTURE_NAME)
         if not handle.current:
             return FAILED, empty
         timeout_s = timeout_ms / 1000 if timeout_ms >= 0 else LONGEST_WAIT_S

@@ -12,10 +12,12 @@ import pyk4a
 from pyk4a import Config, DepthMode, ImageFormat, K4AException, K4ATimeoutException, PyK4A, WiredSyncMode
 
 from capture.devices.k4a_version import firmware
+from capture.export_mkv import export_take
 from capture.virtual.bench import Bench, BenchSettings
 from capture.virtual.k4a import installed
 from capture.virtual.rig import virtual_rig
 from capture.virtual.stage import Stage
+from tests.capture.kinect_take import depth, jpeg, write_kinect_take
 from tests.capture.virtual_bench import QUICK, bench_of, exact_rig, small_clip, ticking, wait_until
 
 LEFT, FRONT, RIGHT = 0, 1, 2
@@ -303,6 +305,17 @@ def test_what_outlives_the_virtual_devices_does_no_harm():
     device.close()
     with pytest.raises(K4AException):
         opened(0)
+
+
+def test_recordings_are_played_back_as_ever(tmp_path, bench):
+    done = export_take(write_kinect_take(tmp_path / "take", 2), tmp_path / "out")
+    live = started(FRONT, WiredSyncMode.MASTER)
+    with pyk4a.PyK4APlayback(tmp_path / "out" / done.cameras[1].file) as playback:
+        recorded, seen = playback.get_next_capture(), live.get_capture(timeout=1000)
+        assert bytes(recorded.color) == jpeg(1)
+        assert np.array_equal(recorded.depth, depth(1))
+        assert bytes(seen.color).startswith(b"\xff\xd8" + live.serial.encode())
+        assert playback.get_next_capture().depth_timestamp_usec - recorded.depth_timestamp_usec == 33_333
 
 
 def test_seeds_decide_jitter_and_clocks():
