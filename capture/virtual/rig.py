@@ -179,7 +179,7 @@ class Backdrop:
 
     def __init__(self, device: VirtualKinect, room: Surface) -> None:
         camera = device.camera
-        self.color = room.cast(camera_rays(camera.color.ray_grid, device.world_from_camera))
+        self.color = room.cast(camera_rays(camera.color.ray_grid, device.world_from_camera), light_only=True)
         self.depth = room.cast(camera_rays(camera.depth.ray_grid, device.world_from_depth))
         self.exposed = exposed(self.color.light, device.sensors)
         self.uncertainty = Uncertainty.of(self.depth)
@@ -196,7 +196,9 @@ class DeviceView:
     def shoot(self, head: Surface) -> Shot:
         """The device's picture and depth of a head in front of the room."""
         device, behind = self.device, self._behind
-        color_crop, color = _cast_crop(head, device.camera.color, device.world_from_camera, behind=behind.color)
+        color_crop, color = _cast_crop(
+            head, device.camera.color, device.world_from_camera, behind=behind.color, light_only=True
+        )
         values = behind.exposed.copy()
         values[color_crop] = self._sensor.expose(color.light)
         depth_crop, depth = _cast_crop(head, device.camera.depth, device.world_from_depth, behind=behind.depth)
@@ -209,10 +211,12 @@ class DeviceView:
 Window = tuple[slice, slice]  # rows, columns
 
 
-def _cast_crop(head: Surface, imager: Intrinsics, world_from_imager: Transform, *, behind: Hits) -> tuple[Window, Hits]:
+def _cast_crop(
+    head: Surface, imager: Intrinsics, world_from_imager: Transform, *, behind: Hits, light_only: bool = False
+) -> tuple[Window, Hits]:
     window = head_window(head.mesh.vertices, imager, world_from_imager)
-    rays = camera_rays(imager.ray_grid[window], world_from_imager)
-    return window, head.cast(np.ascontiguousarray(rays)).in_front_of(behind.part(*window))
+    rays = np.ascontiguousarray(camera_rays(imager.ray_grid[window], world_from_imager))
+    return window, head.cast(rays, light_only=light_only).in_front_of(behind.part(*window))
 
 
 def head_window(points_in_world: Points, imager: Intrinsics, world_from_imager: Transform) -> Window:
@@ -259,11 +263,18 @@ class Studio:
 
     def frames(self) -> Iterator[dict[str, Shot]]:
         """For every frame of the head in turn, each device's shot by serial."""
-        with ThreadPoolExecutor(len(self._views)) as pool:
+        with ThreadPoolExecutor(len(self._views) + 1) as pool:
+            # the next head is lit while this one is seen
+            following = pool.submit(self._surface, 0)
             for frame in range(len(self.head)):
-                surface = Surface(self.head.mesh(frame), self.room.lighting)
+                surface = following.result()
+                if frame + 1 < len(self.head):
+                    following = pool.submit(self._surface, frame + 1)
                 shots = list(pool.map(lambda view, seen=surface: view.shoot(seen), self._views))
                 yield {view.device.serial: shot for view, shot in zip(self._views, shots, strict=True)}
+
+    def _surface(self, frame: int) -> Surface:
+        return Surface(self.head.mesh(frame), self.room.lighting)
 
 
 def master_times_usec(frame_count: int, fps: float) -> Int[np.ndarray, "n_frames"]:

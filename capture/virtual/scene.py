@@ -127,24 +127,26 @@ class Surface:
         light = linear_from_srgb(mesh.colors) * self._irradiance(normals, lighting)
         self._attributes = np.concatenate([light, normals, mesh.weak[:, None]], 1).astype(np.float32)
 
-    def cast(self, rays: Rays) -> Hits:
-        """Casts rays (origin, direction) in the world; directions have unit z in their camera: length is depth."""
+    def cast(self, rays: Rays, *, light_only: bool = False) -> Hits:
+        """Casts rays (origin, direction) in the world; directions have unit z in their camera: length is depth.
+
+        With `light_only`, the cosine and the weakness of what they meet stay 0, which is quicker.
+        """
         answer = self._scene.cast_rays(rays)
         depth_m = answer["t_hit"].numpy()
         hit = np.isfinite(depth_m)
         corners = self.mesh.faces[answer["primitive_ids"].numpy()[hit]]
         second, third = answer["primitive_uvs"].numpy()[hit].T[..., None]
-        attributes = self._attributes[corners[:, 0]] * (1 - second - third)
-        attributes += self._attributes[corners[:, 1]] * second
-        attributes += self._attributes[corners[:, 2]] * third
-        direction = rays[hit][:, 3:]
-        normal = attributes[:, 3:6]
-        scale = np.linalg.norm(normal, axis=1) * np.linalg.norm(direction, axis=1)
+        known = self._attributes[:, :3] if light_only else self._attributes
+        attributes = known[corners[:, 0]] * (1 - second - third)
+        attributes += known[corners[:, 1]] * second
+        attributes += known[corners[:, 2]] * third
         light = np.zeros((*hit.shape, 3), np.float32)
         cosine, weak = np.zeros(hit.shape, np.float32), np.zeros(hit.shape, bool)
         light[hit] = attributes[:, :3]
-        cosine[hit] = -(normal * direction).sum(1) / scale.clip(1e-9)
-        weak[hit] = attributes[:, 6] > 0.5
+        if not light_only:
+            cosine[hit] = _cosine(attributes[:, 3:6], rays[hit][:, 3:])
+            weak[hit] = attributes[:, 6] > 0.5
         return Hits(depth_m, light, cosine, weak)
 
     def _irradiance(self, normals: Points, lighting: Lighting) -> Float[np.ndarray, "n_verts 3"]:
@@ -158,6 +160,12 @@ class Surface:
                 cosine = cosine * ~self._scene.test_occlusions(rays, tnear=0.0, tfar=1.0).numpy()
             total = total + cosine.clip(0)[:, None] * np.array(lamp.strength)
         return total
+
+
+def _cosine(normal: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """Of the angle between a surface's normal and the way back along a ray."""
+    scale = np.linalg.norm(normal, axis=1) * np.linalg.norm(direction, axis=1)
+    return -(normal * direction).sum(1) / scale.clip(1e-9)
 
 
 def _raycasting_scene(mesh: Mesh) -> Any:
