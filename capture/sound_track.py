@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from capture.audio import on_device_clock
-from capture.clocks import HostTimes, lower_envelope
+from capture.clock_lines import SessionLines, audio_start_usec, fit_of_take
+from capture.clocks import HostTimes
 from mmface4d.files import atomic_path
 from mmface4d.take import TakeWriter
 from mmface4d.take_record import AudioRecord
@@ -64,7 +64,7 @@ class SoundFormat:
 
 @dataclass(frozen=True)
 class SoundTrack:
-    """What was written; `lost` samples are silence. `times` are the blocks', by the sample clock and the host."""
+    """What was written; `lost` samples are silence. `times` are the blocks', in the stream's own time and the host's."""
 
     samples: int
     lost: int
@@ -84,23 +84,31 @@ def write_track(blocks: Iterable[SoundBlock], target: Path, *, form: SoundFormat
         out.setframerate(form.rate)
         for block in chain([head], blocks):
             out.writeframesraw(track.add(block))
-    usec = np.rint(np.array(track.firsts) * 1e6 / form.rate).astype(np.int64)
+    usec = np.rint((track.begin + np.array(track.firsts)) * 1e6 / form.rate).astype(np.int64)
     return SoundTrack(track.samples, track.lost, HostTimes(usec, np.array(track.hosts, dtype=np.int64)))
 
 
 def place_sound(
-    audio: AudioRecord, track: SoundTrack, arrivals: HostTimes | None, *, av_offset_usec: float = 0.0
-) -> AudioRecord:
+    audio: AudioRecord, track: SoundTrack, arrivals: HostTimes | None, *, av_offset_usec: float = 0.0,
+    session: SessionLines | None = None,
+) -> AudioRecord:  # fmt: skip
     """The sound's start on the master's clock, from the arrival of its blocks and of the master's pictures.
 
-    `av_offset_usec` is how much later than the sound's blocks the pictures arrive, as a clap check measures it.
-    Without arrivals the start stays unknown.
+    `av_offset_usec` is how much longer pictures are on their way than sound, as a clap check measures it; the
+    session's lines count where they are longer than the take's own. Without arrivals the start stays as it is.
     """
     if arrivals is None or not len(track.times.host_nsec):
         return audio
-    first_usec = float(lower_envelope(track.times)(np.zeros(1))[0])
-    start_usec = on_device_clock(first_usec + av_offset_usec, arrivals)
-    return audio.model_copy(update={"start_usec": start_usec, "start_source": "host clock"})
+    session = session or SessionLines()
+    samples = fit_of_take(track.times, session.samples)
+    device = fit_of_take(arrivals, session.master)
+    first_usec = float(track.times.device_usec[0])
+    place = audio_start_usec(first_usec, samples=samples, device=device, av_offset_usec=av_offset_usec)
+    found = {
+        "start_usec": place.start_usec, "start_source": "host clock", "rate_ppm": round(place.rate_ppm, 3),
+        "av_offset_usec": av_offset_usec, "host": samples.record(), "master_host": device.record(),
+    }  # fmt: skip
+    return audio.model_copy(update=found)
 
 
 @dataclass

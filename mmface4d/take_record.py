@@ -100,7 +100,7 @@ class UnmatchedRecord(_Strict):
 class AudioRecord(_Strict):
     """The sound of a take. `start_source` says how well `start_usec` (master clock, first sample) is known.
 
-    Sample i belongs to start_usec + (1 + rate_ppm 1e-6) i 1e6 / rate. `av_offset_usec` is the constant that was applied;
+    Sample i belongs to start_usec + (1 + rate_ppm 1e-6) i 1e6 / rate. `av_offset_usec` is the constant applied;
     `host` and `master_host` are the lines the start came from: the samples' time (from the first one on) and the
     master's on the host's.
     """
@@ -111,6 +111,10 @@ class AudioRecord(_Strict):
     samples: int = Field(ge=0)
     start_usec: Usec | None = None
     start_source: Literal["host clock", "given", "assumed"] = "assumed"
+    rate_ppm: float = 0.0
+    av_offset_usec: float = 0.0
+    host: HostLineRecord | None = None
+    master_host: HostLineRecord | None = None
 
     @property
     def duration_s(self) -> float:

@@ -15,10 +15,15 @@ LEAD_S, TAIL_S = 0.4, 0.4  # of silence around the sentence
 
 
 class VirtualStudio:
-    """Opened as a context, it stands in for every device of this machine."""
+    """Opened as a context, it stands in for every device of this machine.
+
+    Faults with a time (`unplug:SERIAL@2`) count it from the first green light, so that they meet a take however long
+    the rendering before it lasts; all others hold from the start.
+    """
 
     def __init__(self, *, seed: int = 0, fps: int = 30, faults: str = "") -> None:
         from capture.virtual.clip_cache import ClipCache
+        from capture.virtual.faults import parse_faults
         from capture.virtual.performance import idle
         from capture.virtual.render import ClipRenderer
         from capture.virtual.rig import virtual_rig
@@ -27,8 +32,10 @@ class VirtualStudio:
         from reconstruct.models.library import load_model
 
         model = load_model("canonical")
-        self.seed, self.fps, self._faults = seed, fps, faults
+        self.seed, self.fps = seed, fps
         self.rig = virtual_rig(seed=seed)
+        parse_faults(faults, serials=[kinect.serial for kinect in self.rig.devices])  # mistakes are told at once
+        self._faults = [part for part in faults.split(",") if part.strip()]
         face = actor_face(make_actor(model, seed=seed), model)
         self._renderer = ClipRenderer(self.rig, face, cache=ClipCache())
         waiting = self._renderer.clip(idle(seed=seed, fps=fps))
@@ -42,8 +49,7 @@ class VirtualStudio:
         self.bench: Bench = self._resources.enter_context(
             installed(Bench(self.rig, self.stage, BenchSettings(seed=self.seed)))
         )
-        if self._faults:
-            self.bench.fault(self._faults)
+        self.bench.fault(",".join(part for part in self._faults if "@" not in part))
         return self
 
     def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
@@ -51,9 +57,9 @@ class VirtualStudio:
 
     def microphone(self) -> "VirtualMicrophone":
         """What hears the stage."""
-        from capture.microphone.virtual import VirtualMicrophone
+        from capture.microphone.virtual import VirtualMicrophone, VirtualSound
 
-        return VirtualMicrophone(self.stage, seed=self.seed)
+        return VirtualMicrophone(self.stage, VirtualSound(seed=self.seed))
 
     def prepare(self, item: ScriptItem) -> None:
         """Learns a sentence: speech, face and pictures are made now, or come from the cache."""
@@ -68,3 +74,5 @@ class VirtualStudio:
     def go(self, item: ScriptItem) -> None:
         """Says it."""
         self.stage.perform(self._clip)
+        self.bench.fault(",".join(part for part in self._faults if "@" in part))
+        self._faults = []

@@ -27,6 +27,7 @@ def load_pyk4a() -> Any:
     """The package pyk4a; raises MissingBackendError."""
     # the SDK tells the terminal about every call that fails; K4A_LOG_LEVEL=i in the environment brings that back
     os.environ.setdefault("K4A_LOG_LEVEL", "c")
+    os.environ.setdefault("K4A_ENABLE_LOG_TO_STDOUT", "0")  # stdout is for data
     try:
         import pyk4a
     except ImportError as error:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from capture.clock_lines import SessionClocks
 from capture.clocks import HostTimes
 from capture.pairing import CaptureTimes, Pairing, master_of, pair_captures
 from capture.recorder.tape import Written
@@ -12,8 +13,9 @@ from mmface4d.take_record import AudioRecord
 
 
 def finish_take(
-    writer: TakeWriter, written: Written, *, sound: SoundFormat | None, av_offset_usec: float, notes: list[str]
-) -> Take:
+    writer: TakeWriter, written: Written, *, sound: SoundFormat | None, av_offset_usec: float, notes: list[str],
+    clocks: SessionClocks | None = None,
+) -> Take:  # fmt: skip
     """Pairs the pictures, writes `audio.wav` and then `take.json`.
 
     Raises RecordingError where the pictures make no take; the streams are kept then, for `take recover`.
@@ -26,8 +28,11 @@ def finish_take(
         raise
     audio = None
     if track is not None and sound is not None:
-        master = arrivals(written).get(master_of(writer.cameras))
-        audio = _audio(track, sound, pairing, master=master, av_offset_usec=av_offset_usec)
+        master = master_of(writer.cameras)
+        audio = place_sound(
+            _audio(track, sound, pairing), track, arrivals(written).get(master), av_offset_usec=av_offset_usec,
+            session=clocks.lines(master) if clocks else None,
+        )  # fmt: skip
         if track.lost:
             notes = [*notes, f"{track.lost} samples of sound were lost and are silent"]
     return writer.finish(
@@ -47,15 +52,12 @@ def _paired(writer: TakeWriter, written: Written) -> Pairing:
     return pairing
 
 
-def _audio(
-    track: SoundTrack, form: SoundFormat, pairing: Pairing, *, master: HostTimes | None, av_offset_usec: float
-) -> AudioRecord:
-    first_frame_usec = int(pairing.frames.timestamps_usec[0])
-    record = AudioRecord(
-        rate=form.rate, channels=form.channels, samples=track.samples, start_usec=first_frame_usec,
-        start_source="assumed",
+def _audio(track: SoundTrack, form: SoundFormat, pairing: Pairing) -> AudioRecord:
+    """The sound as if it began with the first frame."""
+    return AudioRecord(
+        rate=form.rate, channels=form.channels, samples=track.samples,
+        start_usec=int(pairing.frames.timestamps_usec[0]), start_source="assumed",
     )  # fmt: skip
-    return place_sound(record, track, master, av_offset_usec=av_offset_usec)
 
 
 def times(written: Written, serials: list[str]) -> dict[str, CaptureTimes]:

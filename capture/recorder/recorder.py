@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from capture.clock_lines import SessionClocks
 from capture.devices.camera import Capture
 from capture.microphone.microphone import Block
 from capture.recorder.finish import finish_take
@@ -51,6 +52,7 @@ class Recorder:
         self.settings = settings or RecorderSettings()
         self.tape = Tape(hold_s=self.settings.pre_roll_s + 0.5)
         self.packer = Packer(self.tape.put)
+        self.clocks = SessionClocks(rate=sound.rate if sound else 48_000)
         self.latest: dict[str, Capture] = {}
         self.faults: list[str] = []  # of the take in progress
         self._levels: deque[tuple[float, float, float]] = deque(maxlen=400)  # seconds, peak and power of blocks
@@ -60,11 +62,13 @@ class Recorder:
     def on_capture(self, capture: Capture) -> None:
         """From a camera's thread."""
         self.latest[capture.serial] = capture
+        self.clocks.add(capture)
         self.packer.submit(capture)
 
     def on_block(self, block: Block) -> None:
         """From the microphone's thread."""
         self._note_level(block)
+        self.clocks.add(block)
         self.tape.put(SoundBlock(block.host_nsec, block.first, block.lost, _pcm24(block.samples)))
 
     def on_fault(self, text: str) -> None:
@@ -127,7 +131,7 @@ class Recorder:
             self._running = None
         return finish_take(
             running.writer, self.tape.written, sound=self.sound, av_offset_usec=self.settings.av_offset_usec,
-            notes=list(self.faults),
+            notes=list(self.faults), clocks=self.clocks,
         )  # fmt: skip
 
     def abandon(self) -> None:

@@ -65,6 +65,7 @@ def installed(bench: Bench) -> Iterator[Bench]:
 def load_k4a_module() -> Any:
     """The extension module under pyk4a."""
     os.environ.setdefault("K4A_LOG_LEVEL", "c")  # the SDK tells the terminal about every call that fails
+    os.environ.setdefault("K4A_ENABLE_LOG_TO_STDOUT", "0")  # stdout is for data
     try:
         import pyk4a
     except ImportError as error:

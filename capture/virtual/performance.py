@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from capture.virtual.emotion import Emotion, emotion_named
 from capture.virtual.espeak import LIMITS, Phoneme, Spoken, say
-from capture.virtual.motion import BROW_RISE_S, blink_times, head_motion, pulses, stresses
+from capture.virtual.motion import BROW_RISE_S, SHORTEST_GAP_S, blink_times, head_motion, pulses, stresses
 from capture.virtual.rig import FPS_MODES
 from capture.virtual.speech import blinks
 from capture.virtual.visemes import Curves, mouth, speaking, touch, with_lips_closed
@@ -86,17 +86,21 @@ def perform(
     phonemes = tuple(_later(phoneme, lead_s - spoken.phonemes[0].start_s) for phoneme in spoken.phonemes)
     frames = int(np.ceil((phonemes[-1].end_s + tail_s) * fps))
     times_s = np.arange(frames) / fps
-    curves, poses = _movement(phonemes, times_s, feeling, rng)
+    blinks_s = blink_times(frames / fps, rng)
+    curves, poses = _movement(phonemes, times_s, feeling, rng, blinks_s)
     sound = _placed(spoken, phonemes, frames / fps, gain_db=feeling.gain_db)
     return Performance(text, language, emotion, seed, fps, NAMES, _weights(curves), poses, sound, phonemes)
 
 
 def idle(*, seconds: float = 1.0, seed: int = 0, fps: int = 30) -> Performance:
-    """Somebody who waits: breathes, blinks, is silent."""
+    """Somebody who waits: breathes, blinks, is silent. Made to be shown forth and back, as a Stage does."""
     _check(fps, seconds, 0.0)
     rng = np.random.default_rng([seed, 21])
     frames = max(1, round(seconds * fps))
-    curves, poses = _movement((), np.arange(frames) / fps, emotion_named("neutral"), rng)
+    last_s = (frames - 1) / fps
+    # the lids are down where the loop turns, so that two ways make one blink
+    blinks_s = (*blink_times(last_s - SHORTEST_GAP_S, rng), last_s)
+    curves, poses = _movement((), np.arange(frames) / fps, emotion_named("neutral"), rng, blinks_s)
     sound = np.zeros(round(frames / fps * SAMPLE_RATE))
     return Performance(IDLE, "en", "neutral", seed, fps, NAMES, _weights(curves), poses, sound, ())
 
@@ -132,12 +136,11 @@ def face_curves(
 
 
 def _movement(
-    phonemes: tuple[Phoneme, ...], times_s: np.ndarray, feeling: Emotion, rng: np.random.Generator
-) -> tuple[Curves, Float[np.ndarray, "n_times 4 4"]]:
+    phonemes: tuple[Phoneme, ...], times_s: np.ndarray, feeling: Emotion, rng: np.random.Generator,
+    blinks_s: tuple[float, ...],
+) -> tuple[Curves, Float[np.ndarray, "n_times 4 4"]]:  # fmt: skip
     """The seed's own face and head; drawn in a fixed order, so that a seed is one performance."""
-    duration_s = float(times_s[-1]) + 0.2 if len(times_s) else 0.0
     strength = 1 + EMOTION_SPREAD * float(rng.uniform(-1, 1))
-    blinks_s = blink_times(duration_s, rng)
     at = stresses(phonemes)
     lifts = BROW_LIFT * feeling.liveliness * rng.uniform(0.3, 1.0, len(at))
     curves = face_curves(phonemes, times_s, feeling, strength=strength, blinks_s=blinks_s, lifts=lifts)
