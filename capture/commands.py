@@ -1,4 +1,4 @@
-"""`mmface4d take import|export|show|check|recover`."""
+"""`mmface4d take import|export|show|check|recover|clap`."""
 
 import json
 import math
@@ -41,9 +41,16 @@ Examples:
 """
 
 
+CLAP_EPILOG = """\b
+Examples:
+  mmface4d take clap takes/clap
+  mmface4d take clap takes/clap --json
+"""
+
+
 @click.group(epilog=TAKE_EPILOG)
 def take() -> None:
-    """Import, export, show, check and recover takes."""
+    """Import, export, show, check and recover takes; measure sound against picture."""
 
 
 @take.command("import", epilog=IMPORT_EPILOG)
@@ -178,3 +185,23 @@ def recover(path: Path, as_json: bool) -> None:
 
     report = recover_take(path)
     click.echo(json.dumps(report_json(report), indent=1) if as_json else report_text(report))
+
+
+@take.command("clap", epilog=CLAP_EPILOG)
+@click.argument("path", metavar="TAKE", type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def take_clap(path: Path, as_json: bool) -> None:
+    """Measure from claps, or flashes with a beep, how much later pictures are placed than sound."""
+    from capture.clap import measure_offset
+    from mmface4d.take import open_take
+
+    with open_take(path) as opened:
+        found = measure_offset(opened)
+    if as_json:
+        click.echo(json.dumps(found.json(), indent=1))
+        return
+    click.echo(
+        f"{path}: pictures come {found.offset_usec / 1000:+.1f} ms after the sound says, within "
+        f"{found.spread_usec / 1000:.1f} ms ({found.kind}, {found.agreeing} of {found.events} agree)"
+    )
+    click.echo(f"record with: --av-offset-ms {found.av_offset_usec / 1000:.1f}")

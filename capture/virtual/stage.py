@@ -14,6 +14,7 @@ from jaxtyping import Float
 from capture.virtual.rig import Shot
 from capture.virtual.voice import SAMPLE_RATE
 
+KEPT_S = 5.0  # after a performance, for cameras and microphones that look late
 ROOM_NOISE = 3e-4  # of full scale
 
 
@@ -58,6 +59,9 @@ class Stage:
             if self._performed:
                 last = self._performed[-1]
                 tick = max(tick, last.tick + len(last.clip.shots))
+            # what is long over is forgotten: a clip holds some 90 MB a second
+            now = self.now_s() * self.fps
+            self._performed = [p for p in self._performed if p.tick + len(p.clip.shots) > now - KEPT_S * self.fps]
             self._performed.append(Performed(clip, tick))
             return tick
 
