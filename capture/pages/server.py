@@ -1,0 +1,249 @@
+"""A small server for the two pages: state by a websocket, previews and sound by plain requests."""
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from capture.pages.guard import COOKIE, Guard, Role
+from capture.pages.previews import Previews
+from capture.pages.shown import actor_state, operator_state, script
+from capture.recorder.director import COMMANDS, Director
+from capture.recorder.recorder import Recorder
+from mmface4d.errors import DeviceError
+from mmface4d.session import Session
+
+STATIC = Path(__file__).parent / "static"
+PUSH_S, REPEAT_S = 0.1, 0.5
+MOST_MESSAGE_BYTES = 8192
+STOP_S = 3.0
+POLICY = "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """What to open in a browser."""
+
+    operator: str
+    actor: str
+
+
+class PagesServer:
+    """Serves the pages from a thread of its own until `stop`. Recording does not depend on it."""
+
+    def __init__(
+        self, director: Director, recorder: Recorder, session: Session,
+        *, host: str = "127.0.0.1", port: int = 0, token: str | None = None,
+    ) -> None:  # fmt: skip
+        self._parts = director, recorder, session
+        self._host, self._port, self._token = host, port, token
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> Addresses:
+        """Binds the address and serves; raises DeviceError where it cannot be had."""
+        try:
+            listener = socket.create_server((self._host, self._port), family=_family(self._host))
+        except OSError as error:
+            raise DeviceError(
+                f"the pages cannot be served at {self._host}:{self._port}: {error.strerror}",
+                hint="choose another --address, or end the program that uses it",
+            ) from error
+        guard = Guard.of(self._host, listener.getsockname()[1], self._token)
+        config = uvicorn.Config(
+            make_app(*self._parts, guard=guard), log_level="warning", lifespan="off", access_log=False,
+            ws_max_size=MOST_MESSAGE_BYTES, timeout_graceful_shutdown=1,
+        )  # fmt: skip
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listener]}, name="pages", daemon=True
+        )  # fmt: skip
+        self._thread.start()
+        deadline = time.monotonic() + STOP_S
+        while not self._server.started and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return Addresses(guard.url("/", guard.operator_token), guard.url("/actor", guard.actor_token))
+
+    def stop(self) -> None:
+        """Ends serving, within a few seconds."""
+        if self._server is None or self._thread is None:
+            return
+        self._server.should_exit = True
+        self._thread.join(STOP_S)
+        self._server.force_exit = True
+        self._thread.join(STOP_S)
+        self._server = self._thread = None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def make_app(director: Director, recorder: Recorder, session: Session, *, guard: Guard) -> ASGIApp:
+    """The application behind its guard."""
+    pages = _Pages(director, recorder, session, guard)
+    routes = [
+        Route("/", pages.operator),
+        Route("/actor", pages.actor),
+        Route("/script", pages.script),
+        Route("/preview/{serial}.jpg", pages.preview),
+        Route("/takes/{name}/audio.wav", pages.sound),
+        WebSocketRoute("/ws", pages.talk),
+        WebSocketRoute("/ws/actor", pages.prompt),
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]
+    return _Guarded(Starlette(routes=routes), guard)
+
+
+class _Guarded:
+    """Refuses foreign hosts, origins and tokens before anything else happens, and sets the headers of safety."""
+
+    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+        self.app, self.guard = app, guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        connection = HTTPConnection(scope)
+        refusal = self._refusal(connection)
+        if refusal is None:
+            scope["role"] = self.guard.role(connection)
+            await self.app(scope, receive, self._safely(connection, send))
+        elif scope["type"] == "http":
+            await PlainTextResponse(refusal[1], status_code=refusal[0])(scope, receive, send)
+        else:
+            await WebSocket(scope, receive, send).close(code=4000 + refusal[0])
+
+    def _refusal(self, connection: HTTPConnection) -> tuple[int, str] | None:
+        if not self.guard.knows_host(connection):
+            return 400, "this server does not go by that name"
+        if not self.guard.same_origin(connection):
+            return 403, "requests of other pages are refused"
+        if self.guard.role(connection) is None:
+            return 403, "a token is needed: open the address that the recording program printed"
+        return None
+
+    def _safely(self, connection: HTTPConnection, send: Send) -> Send:
+        async def safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Content-Security-Policy"] = POLICY
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers["Referrer-Policy"] = "no-referrer"
+                headers["Cache-Control"] = "no-store"
+                token = connection.query_params.get("token")
+                if token:
+                    headers.append("Set-Cookie", f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict")
+            await send(message)
+
+        return safely
+
+
+class _Pages:
+    """What is answered."""
+
+    def __init__(self, director: Director, recorder: Recorder, session: Session, guard: Guard) -> None:
+        self.director, self.recorder, self.session, self.guard = director, recorder, session, guard
+        self.previews = Previews(recorder)
+
+    async def operator(self, request: Request) -> Response:
+        return self._only_operator(request) or FileResponse(STATIC / "operator.html")
+
+    async def actor(self, request: Request) -> Response:
+        return FileResponse(STATIC / "actor.html")
+
+    async def script(self, request: Request) -> Response:
+        return self._only_operator(request) or JSONResponse(script(self.session))
+
+    async def preview(self, request: Request) -> Response:
+        refused = self._only_operator(request)
+        if refused is not None:
+            return refused
+        jpeg = await run_in_threadpool(self.previews.jpeg, request.path_params["serial"])
+        return PlainTextResponse("no picture yet", 404) if jpeg is None else Response(jpeg, media_type="image/jpeg")
+
+    async def sound(self, request: Request) -> Response:
+        refused = self._only_operator(request)
+        name = request.path_params["name"]
+        known = any(name in state.takes for state in list(self.session.states.values()))
+        path = self.session.takes / name / "audio.wav"
+        if refused is not None:
+            return refused
+        # only names from the session's own log become paths
+        return FileResponse(path) if known and path.is_file() else PlainTextResponse("no such take", 404)
+
+    def _only_operator(self, request: Request) -> Response | None:
+        allowed: Role | None = request.scope.get("role")
+        return None if allowed == "operator" else PlainTextResponse("for the operator only", 403)
+
+    async def talk(self, websocket: WebSocket) -> None:
+        """The operator's page: state out, commands in."""
+        if websocket.scope.get("role") != "operator":
+            await websocket.close(code=4403)
+            return
+        await websocket.accept()
+        pushing = asyncio.create_task(_push(websocket, lambda: operator_state(self.director, self.recorder)))
+        try:
+            while True:
+                refused = self._press(await websocket.receive_text())
+                if refused:
+                    await websocket.send_json({"refused": refused})
+        except (WebSocketDisconnect, RuntimeError):
+            pass  # the page was closed; recording goes on
+        finally:
+            pushing.cancel()
+
+    async def prompt(self, websocket: WebSocket) -> None:
+        """The actor's page: state out; whatever comes in is not listened to."""
+        await websocket.accept()
+        pushing = asyncio.create_task(_push(websocket, lambda: actor_state(self.director)))
+        try:
+            while True:
+                await websocket.receive_text()
+        except (WebSocketDisconnect, RuntimeError):
+            pass
+        finally:
+            pushing.cancel()
+
+    def _press(self, text: str) -> str:
+        """Presses what a page asks for; returns why not, where it is no command."""
+        try:
+            asked = json.loads(text)
+        except (ValueError, RecursionError):
+            return "no JSON"
+        if not isinstance(asked, dict) or set(asked) - {"command", "text"} or asked.get("command") not in COMMANDS:
+            return "no such command"
+        note = asked.get("text", "")
+        if not isinstance(note, str):
+            return "text must be text"
+        self.director.press(asked["command"], note)
+        return ""
+
+
+async def _push(websocket: WebSocket, state: Any) -> None:
+    """Sends the state whenever it has changed, and now and then."""
+    sent, sent_s = None, 0.0
+    with suppress(WebSocketDisconnect, RuntimeError):
+        while True:
+            now = state()
+            if now != sent or time.monotonic() - sent_s > REPEAT_S:
+                await websocket.send_json(now)
+                sent, sent_s = now, time.monotonic()
+            await asyncio.sleep(PUSH_S)
