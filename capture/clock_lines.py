@@ -24,6 +24,7 @@ LEAST_POINTS = 8
 STRAY_USEC = 20_000.0
 EARLY_RUN = 5  # arrivals in a row that come too early: the clock was set anew
 LATE_RUN_USEC = 10e6  # and for so long too late
+GUESS_EVERY = 10  # buckets; it only has to tell strays, of 20 ms
 SETTLED_S = 10.0
 SAME_LINE_USEC = (-1_000.0, 5_000.0)
 
@@ -132,7 +133,8 @@ class OnlineClock:
         number = int(since // BUCKET_USEC)
         if not self._buckets or self._buckets[-1].number != number:
             self._buckets.append(_Bucket(number))
-            self._guess = self._line()
+            if self._guess is None or number < GUESS_EVERY or number % GUESS_EVERY == 0:
+                self._guess = self._line()
         self._buckets[-1].add(since, delay)
 
     def _is_stray(self, since: float, delay: float, *, arrival: tuple[int, int]) -> bool:
