@@ -8,6 +8,7 @@
 Takes are versions and never overwritten. What is done and what comes next follows from the log alone.
 """
 
+import errno
 import json
 import os
 import re
@@ -98,10 +99,8 @@ class Session:
         event = Event(what, item, datetime.now(UTC).isoformat(timespec="milliseconds"), values)
         line = json.dumps({"what": what, "item": item, "at": event.at, **values}, ensure_ascii=False, allow_nan=False)
         log = self.path / "log.jsonl"
-        with disk_full_is_an_error(log), log.open("ab") as file:
-            file.write(line.encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with disk_full_is_an_error(log):
+            _append(log, line.encode() + b"\n")
         self._apply(event)
         return event
 
@@ -255,6 +254,19 @@ def read_log(path: Path) -> Iterator[Event]:
             raise InputError(
                 f"{path}, line {number} is damaged", hint="remove that line; the takes themselves are in takes/"
             ) from error
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Adds a line; where the disk takes only a part of it, the file is as it was."""
+    with path.open("ab", buffering=0) as file:
+        whole = file.tell()
+        try:
+            if file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(whole)
+            raise
 
 
 def _drop_torn_line(path: Path) -> None:

@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -27,6 +28,7 @@ LEAST_FREE_BYTES = 2 << 30
 RECORDING_COMMANDS = ("record", "retake")
 MOST_NOTE = 2000
 TICK_S = 0.02
+RETRY_S = 0.5
 SECONDS_A_CHARACTER, FEWEST_SECONDS = 0.12, 4.0
 
 
@@ -68,6 +70,7 @@ class DirectorSettings:
     quiet_s: float = 1.0  # after the speech, before an automatic stop
     most_tries: int = 3
     longest_s: float = 60.0
+    device_wait_s: float = 5.0  # with `auto`, for a device that was lost to come back
 
 
 @dataclass
@@ -174,13 +177,14 @@ class Director:
 
     def _record(self, item: ScriptItem) -> Move:
         """One take, from the countdown to what is to become of it."""
+        self._show("preparing", take=None, message="")
         try:
             self._check_disk()
-            self._ready()
+            self._await_devices()
             path = self._film(item)
+            verdict = self._judged(item, path)
         except (DeviceError, DiskFullError, RecordingError, TakeError) as error:
             return self._fault(item, error)
-        verdict = self._judged(item, path)
         if not self.settings.auto:
             return self._decided(item, path)
         if verdict.passed:
@@ -188,15 +192,27 @@ class Director:
             return self._onwards(item)
         return STAY
 
+    def _await_devices(self) -> None:
+        """In automatic sessions, waits for a device that was lost; raises DeviceError."""
+        end = time.monotonic() + (self.settings.device_wait_s if self.settings.auto else 0.0)
+        while True:
+            try:
+                self._ready()
+                return
+            except DeviceError as error:
+                if time.monotonic() > end or not self._pressed.empty():
+                    raise
+                self._show("fault", message=f"{error.message}; waiting for it")
+            time.sleep(RETRY_S)
+
     def _film(self, item: ScriptItem) -> Path:
-        self._show("preparing", message="")
         for performer in self.performers:
             performer.prepare(item)
         self._show("countdown")
         room_dbfs = self._wait_quietly(self.settings.countdown_s)
         path = self.session.new_take(item.id)
         self.recorder.begin(path, source={"item": item.model_dump(mode="json"), "subject": self.session.record.subject})
-        self._show("recording", take=path.name)
+        self._show("recording", take=path.name, message="")
         for performer in self.performers:
             performer.go(item)
         self._until_stopped(item, room_dbfs)
@@ -220,7 +236,7 @@ class Director:
         held: list[tuple[Command, str]] = []
         while time.monotonic() - began < (most_s if self.settings.auto else self.settings.longest_s):
             time.sleep(TICK_S)
-            if self.recorder.failure is not None:
+            if self.recorder.failure is not None or self._lost_a_device():
                 break
             now = time.monotonic()
             hops = round((now - heard) / HOP_S)
@@ -235,6 +251,14 @@ class Director:
         for command in held:
             if command[0] not in ("stop", "record"):
                 self._pressed.put(command)  # decided after the verdict
+
+    def _lost_a_device(self) -> bool:
+        """Says so at once; automatic sessions need not go on with such a take."""
+        if not self.recorder.faults:
+            return False
+        if self._look.message != self.recorder.faults[-1]:
+            self._show("recording", message=self.recorder.faults[-1])
+        return self.settings.auto
 
     def _judged(self, item: ScriptItem, path: Path) -> Verdict:
         verdict = self.judge(path, list(self.recorder.faults))
@@ -261,7 +285,8 @@ class Director:
 
     def _fault(self, item: ScriptItem, error: Mmface4dError) -> Move:
         """What cannot be recorded is said, and logged; nothing that was written is touched."""
-        self.session.append("failed", item.id, take=self._look.take, reason=error.message)
+        with suppress(DiskFullError):  # then the log has no room either
+            self.session.append("failed", item.id, take=self._look.take, reason=error.message)
         self._show("fault", message=f"{error.message}. {error.hint}".strip())
         if self.settings.auto:
             raise error

@@ -129,6 +129,8 @@ class Recorder:
             raise
         finally:
             self._running = None
+        if self.sound is not None and not self.tape.written.sound:
+            self.on_fault("the microphone delivered nothing; plug it in again, then record the sentence again")
         return finish_take(
             running.writer, self.tape.written, sound=self.sound, av_offset_usec=self.settings.av_offset_usec,
             notes=list(self.faults), clocks=self.clocks,

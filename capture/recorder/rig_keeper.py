@@ -1,12 +1,17 @@
 """Keeps the rig running from take to take: opened once, and opened anew where a camera was gone."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 
 from capture.devices.camera import Camera, CameraSettings, CameraSource, Capture
 from capture.devices.rig import CameraRig
 from capture.devices.roles import rig_settings
 from mmface4d.errors import DeviceError
 from mmface4d.take import TakeCamera
+
+FIRST_PICTURE_S = 4.0  # a Kinect that was started takes a second or two
+FRESH_S = 1.0  # a camera whose last picture is older has stopped
+WAIT_S = 0.05
 
 
 class RigKeeper:
@@ -19,6 +24,7 @@ class RigKeeper:
         self.source, self.wanted, self.expected, self.master = source, wanted, cameras, master
         self._on_capture, self._tell = on_capture, on_fault
         self._rig: CameraRig | None = None
+        self._opened = 0  # how often
         self._lost: dict[str, str] = {}  # serial -> what happened
         self._take_cameras: list[TakeCamera] = []
 
@@ -28,7 +34,7 @@ class RigKeeper:
         try:
             self._check_number(cameras)
             settings = rig_settings([camera.info for camera in cameras], self.wanted, master=self.master)
-            self._rig = CameraRig(cameras, settings, on_capture=self._on_capture, on_fault=self._fault)
+            self._rig = self._new_rig(cameras, settings)
             self._rig.start()
         except DeviceError:
             if self._rig is not None:
@@ -42,23 +48,23 @@ class RigKeeper:
         return self._take_cameras
 
     def ready(self) -> None:
-        """Raises DeviceError where a camera that was lost does not come back."""
-        if not self._lost:
+        """Returns when every camera delivers; raises DeviceError where one that was lost does not come back."""
+        if not self._lost and not (silent := self._await_pictures()):
             return
-        gone = dict(self._lost)
-        before = {camera.serial for camera in self._take_cameras}
+        gone = dict(self._lost) or {serial: f"camera {serial} delivers nothing" for serial in silent}
+        before = self._take_cameras
         self.close()
         try:
-            now = {camera.serial for camera in self.open()}
+            now = self.open()
+            if silent := self._await_pictures():
+                raise DeviceError(
+                    f"camera {', '.join(silent)} delivers nothing",
+                    hint="check its USB and sync cables; unplug it and plug it in again",
+                )
+            _refuse_changed(before, now)
         except DeviceError as error:
-            self._lost = gone
+            self._lost, self._take_cameras = gone, before
             raise DeviceError(f"{'; '.join(gone.values())}; now: {error.message}", hint=error.hint) from error
-        if now != before:
-            self._lost = {serial: f"camera {serial} is missing" for serial in before - now} or gone
-            raise DeviceError(
-                f"the rig has changed: it was {', '.join(sorted(before))}, now it is {', '.join(sorted(now))}",
-                hint="connect the same cameras, or end and begin the recording again",
-            )
 
     def status(self) -> dict[str, str]:
         """A word on each camera: what was lost, or "ok"."""
@@ -70,9 +76,34 @@ class RigKeeper:
             self._rig.close()
             self._rig = None
 
-    def _fault(self, serial: str, error: DeviceError) -> None:
-        self._lost[serial] = error.message
-        self._tell(error.message)
+    def _new_rig(self, cameras: list[Camera], settings: Mapping[str, CameraSettings]) -> CameraRig:
+        """A rig that is heard until the next one is made; a device that hung may still answer after that."""
+        self._opened = number = self._opened + 1
+
+        def deliver(capture: Capture) -> None:
+            if number == self._opened:
+                self._on_capture(capture)
+
+        def fault(serial: str, error: DeviceError) -> None:
+            if number == self._opened:
+                self._lost[serial] = error.message
+                self._tell(f"{error.message}; {error.hint}" if error.hint else error.message)
+
+        return CameraRig(cameras, settings, on_capture=deliver, on_fault=fault)
+
+    def _await_pictures(self) -> list[str]:
+        """The cameras that deliver nothing, after some time for all to begin."""
+        end_s = time.monotonic() + FIRST_PICTURE_S
+        while silent := self._silent():
+            if self._lost or time.monotonic() > end_s:
+                return silent
+            time.sleep(WAIT_S)
+        return []
+
+    def _silent(self) -> list[str]:
+        counters = self._rig.counters if self._rig is not None else {}
+        oldest_nsec = time.monotonic_ns() - round(FRESH_S * 1e9)
+        return [serial for serial, seen in counters.items() if (seen.last_nsec or 0) < oldest_nsec]
 
     def _check_number(self, cameras: list[Camera]) -> None:
         serials = ", ".join(camera.info.serial for camera in cameras) or "none"
@@ -82,3 +113,14 @@ class RigKeeper:
                 f"{len(cameras)} cameras found ({serials}), {wanted}",
                 hint="check cables and power with: mmface4d doctor",
             )
+
+
+def _refuse_changed(before: list[TakeCamera], now: list[TakeCamera]) -> None:
+    """Raises DeviceError where a rig that was opened anew is not the one that takes were begun with."""
+    was, is_now = ({camera.serial: camera.role for camera in cameras} for cameras in (before, now))
+    if was != is_now:
+        was_text, now_text = (", ".join(f"{s} {role}" for s, role in sorted(rig.items())) for rig in (was, is_now))
+        raise DeviceError(
+            f"the rig has changed: it was {was_text}; it is {now_text}",
+            hint="connect the same cameras as before, or end and begin the recording again",
+        )

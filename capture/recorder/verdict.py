@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from capture.check import CheckReport, Reason, check_take
+from capture.gaps import present_frames
 from capture.speech_activity import SpeechFound, find_speech, levels_of
 from mmface4d.arrays import ColorImage, DepthImage
 from mmface4d.cameras import RgbdCamera
@@ -19,6 +20,8 @@ FaceFinder = Callable[[ColorImage, DepthImage | None, RgbdCamera], bool]
 LOOKED_AT = (0.2, 0.5, 0.8)  # of the take, for faces
 QUIET_EDGE_S = 0.1  # speech that is nearer to an end may be cut
 LOW_DBFS = -36.0
+MOST_RAGGED_S, LEAST_RAGGED = 0.25, 2  # of a camera at the ends of a take; frames, where they are rare
+MOST_LONGER_S = 1.0  # of the sound than the pictures
 
 
 @dataclass(frozen=True)
@@ -39,14 +42,34 @@ class Verdict:
 def judge(path: Path, *, faults: Sequence[str] = (), find_face: FaceFinder | None = None) -> Verdict:
     """Judges a finished take; `faults` of devices during it make it bad. Raises TakeError where there is none."""
     report = check_take(path)
-    for fault in faults:
+    # the faults are among the take's notes too
+    report.reasons = [reason for reason in report.reasons if reason.about != "note" or reason.text not in faults]
+    for fault in dict.fromkeys(faults):
         report.fail("device", fault)
+    _judge_ends(path, report)
     if report.good:
         with open_take(path) as take:
             _judge_speech(take, report)
             if find_face is not None:
                 _judge_faces(take, report, find_face)
     return Verdict(report.good, tuple(report.reasons), report.figures)
+
+
+def _judge_ends(path: Path, report: CheckReport) -> None:
+    """A camera that stops in mid-take loses nothing between its pictures, and everything after them."""
+    try:
+        take = open_take(path)
+    except TakeError:
+        return  # the report says so
+    with take:
+        for serial in take.cameras:
+            index = np.flatnonzero(present_frames(take, serial))
+            ragged = max(int(index[0]), len(take) - 1 - int(index[-1])) if len(index) else 0
+            if ragged > max(MOST_RAGGED_S * take.fps, LEAST_RAGGED):
+                report.fail("cameras", f"camera {serial} lacks {ragged / take.fps:.1f} s at an end of the take")
+    longer_s = report.figures.get("audio", {}).get("beyond_last_frame_s", 0.0)
+    if longer_s > MOST_LONGER_S:
+        report.fail("cameras", f"the pictures end {longer_s:.1f} s before the sound")
 
 
 def _judge_speech(take: Take, report: CheckReport) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -23,11 +24,16 @@ def recorder(**settings: float) -> Recorder:
 
 
 class LiveDevices:
-    """Feeds a recorder from threads of their own until closed; `dead` cameras have stopped."""
+    """Feeds a recorder from threads of their own until closed; `dead` cameras have stopped.
 
-    def __init__(self, target: Recorder, *, speaks: bool = False) -> None:
+    `pictures` are what cameras show all the time, by serial; noise where there are none.
+    """
+
+    def __init__(self, target: Recorder, *, speaks: bool = False, pictures: Mapping[str, bytes] | None = None) -> None:
+        self._shown = pictures or {}
         self.target, self.dead = target, set[str]()
         self.speaks, self.loud_until = speaks, 0.0  # time.monotonic()
+        self.mute = False  # no block comes
         self.opened_nsec = time.monotonic_ns()
         self._end = threading.Event()
         self._pictures = [(jpeg(frame), {serial: depth(frame, serial) for serial in DELAYS}) for frame in range(8)]
@@ -43,7 +49,14 @@ class LiveDevices:
             usec = 1_000_000 + frame * PERIOD_USEC
             if serial not in self.dead:
                 self.target.on_capture(
-                    Capture(serial, time.monotonic_ns(), color, usec, depths[serial], usec + DELAYS[serial])
+                    Capture(
+                        serial,
+                        time.monotonic_ns(),
+                        self._shown.get(serial, color),
+                        usec,
+                        depths[serial],
+                        usec + DELAYS[serial],
+                    )
                 )
             frame += 1
 
@@ -52,7 +65,8 @@ class LiveDevices:
         while not self._wait(round((first + BLOCK) / RATE * 1e9)):
             samples = self._voice(first) if self.speaks else ramp(first, BLOCK)
             begun_nsec = self.opened_nsec + round(first / RATE * 1e9)
-            self.target.on_block(Block(samples, first, begun_nsec))
+            if not self.mute:
+                self.target.on_block(Block(samples, first, begun_nsec))
             first += BLOCK
 
     def _voice(self, first: int) -> np.ndarray:

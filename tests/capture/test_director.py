@@ -1,5 +1,7 @@
 """The session's state machine: what is recorded, kept, repeated and skipped, and going on after a crash."""
 
+import errno
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ import pytest
 
 from capture.recorder.director import Director, DirectorSettings, Look
 from capture.recorder.verdict import judge
-from mmface4d.errors import BusyError, InputError
+from mmface4d.errors import BusyError, DeviceError, DiskFullError, InputError
 from mmface4d.session import ScriptItem, Session, create_session, held, open_session
 from mmface4d.take import open_take
 from tests.capture.live_devices import LiveDevices, recorder
@@ -186,3 +188,93 @@ def test_broken_scripts_name_the_line(session: Session, line: str, said: str) ->
     (session.path / "script.jsonl").write_text(line)
     with pytest.raises(InputError, match=said):
         open_session(session.path)
+
+
+def test_a_log_keeps_its_lines_where_the_disk_takes_only_a_part(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.append("kept", SCRIPT[0].id)
+    before = (session.path / "log.jsonl").read_bytes()
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(DiskFullError):
+            session.append("skipped", SCRIPT[1].id)
+    assert (session.path / "log.jsonl").read_bytes() == before
+    assert session.states[SCRIPT[1].id].status == "pending"
+    session.append("skipped", SCRIPT[1].id)
+    assert open_session(session.path).done == 2
+
+
+def test_an_automatic_session_waits_a_while_for_a_device_and_then_ends(session: Session, devices: LiveDevices) -> None:
+    made = director(session, devices, Speaker(devices), auto=True, device_wait_s=1.5)
+    asked: list[float] = []
+    seen: list[str] = []
+
+    def ready(*, back_after: int) -> None:
+        asked.append(time.monotonic())
+        if len(asked) <= back_after:
+            raise DeviceError("camera left is gone", hint="plug it in")
+
+    made.listeners.append(lambda look: seen.append(look.message))
+    made._ready = lambda: ready(back_after=2)
+    made.run()
+    assert open_session(session.path).done == 3
+    assert "camera left is gone; waiting for it" in seen
+
+    session.append("pending", SCRIPT[0].id)
+    asked.clear()
+    made._ready = lambda: ready(back_after=1000)
+    with pytest.raises(DeviceError, match="camera left is gone"):
+        made.run()
+    assert asked[-1] - asked[0] == pytest.approx(1.5, abs=0.7)
+    assert made.look().message == "camera left is gone. plug it in"
+
+
+def test_a_camera_that_stops_unnoticed_makes_the_take_bad(session: Session, devices: LiveDevices) -> None:
+    made = director(session, devices, Speaker(devices))
+    thread = threading.Thread(target=made.run)
+    thread.start()
+    made.press("record")
+    wait_for(made, "recording")
+    time.sleep(0.5)
+    devices.dead.add("right")
+    time.sleep(0.8)
+    made.press("stop")
+    seen = wait_for(made, "verdict")
+    assert not seen.passed
+    assert any("camera right lacks" in reason for reason in seen.reasons)
+    made.press("quit")
+    thread.join(10)
+
+
+def test_a_fault_is_told_at_once_and_ends_an_automatic_take(session: Session, devices: LiveDevices) -> None:
+    made = director(session, devices, Speaker(devices, silent_tries={1, 2}), auto=True, most_tries=1, longest_s=9.0)
+    told: list[float] = []
+
+    def watch(look: Look) -> None:
+        if look.phase == "recording" and not told:
+            threading.Timer(0.4, devices.target.on_fault, ("camera right is gone; check its USB cable",)).start()
+        if look.phase == "recording" and "right is gone" in look.message:
+            told.append(time.monotonic() - look.phase_since)
+
+    made.listeners.append(watch)
+    made.run()
+    assert told
+    assert told[0] < 1.0
+    reasons = open_session(session.path).states[SCRIPT[0].id].reasons
+    assert [reason for reason in reasons if "right is gone" in reason] == [
+        "device: camera right is gone; check its USB cable"
+    ]
+
+
+def test_without_any_sound_the_take_is_bad(session: Session, devices: LiveDevices) -> None:
+    devices.mute = True
+    made = director(session, devices, Speaker(devices), auto=True, most_tries=1, longest_s=0.5)
+    time.sleep(1.5)  # until what was heard before is forgotten
+    made.run()
+    reasons = open_session(session.path).states[SCRIPT[0].id].reasons
+    assert any("the microphone delivered nothing" in reason for reason in reasons)
