@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mmface4d.arrays import ColorImage, DepthImage
 from mmface4d.cameras import RgbdCamera
 from mmface4d.errors import Mmface4dError
-from mmface4d.session import Session, held
+from mmface4d.session import Session, held, read_log
 
 if TYPE_CHECKING:
     from capture.devices.camera import CameraSettings, Capture
@@ -66,7 +66,8 @@ def record_session(path: Path, options: RecordOptions, *, say: Callable[[str], N
     from mmface4d.virtual_studio import VirtualStudio
 
     with held(path) as session, ExitStack() as resources:
-        for unfinished in session.unfinished_takes():
+        before = session.unfinished_takes()
+        for unfinished in before:
             say(f"unfinished from before: {unfinished}; save it with: mmface4d take recover {unfinished}")
         studio = None
         if options.virtual:
@@ -74,21 +75,28 @@ def record_session(path: Path, options: RecordOptions, *, say: Callable[[str], N
             studio = resources.enter_context(
                 VirtualStudio(seed=options.seed, fps=options.fps, faults=options.faults)
             )  # fmt: skip
-        director = _direct(session, options, studio, resources)
+        director = _direct(session, options, studio, resources=resources, say=say)
         director.listeners.append(_Teller(say))
         if options.page:
             _open_pages(director, session, options, resources, say)
+        resources.callback(_tell_unfinished, session, say, but=before)
         _run(director)
         return session
 
 
-def _direct(
-    session: Session, options: RecordOptions, studio: "VirtualStudio | None", resources: ExitStack
-) -> "Director":
-    """Opens the devices, and puts a recorder and a director behind them."""
-    from capture.microphone.sounddevice_microphone import SoundDeviceMicrophone
+def _tell_unfinished(session: Session, say: Callable[[str], None], *, but: list[Path]) -> None:
+    for take in session.unfinished_takes():
+        if take not in but:
+            say(f"unfinished: {take}; save it with: mmface4d take recover {take}")
 
+
+def _direct(
+    session: Session, options: RecordOptions, studio: "VirtualStudio | None", *, resources: ExitStack,
+    say: Callable[[str], None],
+) -> "Director":  # fmt: skip
+    """Opens the devices, and puts a recorder and a director behind them."""
     from capture.devices.azure_kinect import AzureKinects
+    from capture.microphone.sounddevice_microphone import SoundDeviceMicrophone
     from capture.recorder.director import Director, DirectorSettings
     from capture.recorder.recorder import Recorder, RecorderSettings
     from capture.recorder.rig_keeper import RigKeeper
@@ -102,6 +110,7 @@ def _direct(
     )  # fmt: skip
     resources.callback(keeper.close)
     cameras = keeper.open()
+    _tell_rig(session, {camera.serial: camera.role for camera in cameras}, say)
     microphone = studio.microphone() if studio else SoundDeviceMicrophone(options.microphone)
     form = SoundFormat(microphone.format.rate, microphone.format.channels)
     settings = RecorderSettings(fps=float(options.fps), av_offset_usec=options.av_offset_usec)
@@ -120,6 +129,19 @@ def _direct(
         session, recorder, judge=lambda path, faults: judge(path, faults=faults, find_face=find_face),
         performers=(studio,) if studio else (), ready=ready, settings=DirectorSettings(auto=options.auto),
     )  # fmt: skip
+
+
+def _tell_rig(session: Session, roles: dict[str, str], say: Callable[[str], None]) -> None:
+    """Notes which camera has which role in the log, and says where that was different before: swapped cables."""
+    rigs = [event.values.get("cameras") for event in read_log(session.path / "log.jsonl") if event.what == "rig"]
+    listed = ", ".join(f"{serial} {role}" for serial, role in roles.items())
+    if rigs and rigs[-1] != roles:
+        say(f"cameras have other roles than when this session was last recorded, now: {listed}")
+        say("  do: look whether the sync cables are as they should be; --master SERIAL refuses a wrong one")
+    else:
+        say(f"cameras: {listed}")
+    if not rigs or rigs[-1] != roles:
+        session.append("rig", cameras=roles)
 
 
 def _wanted(options: RecordOptions) -> "CameraSettings":
@@ -165,7 +187,8 @@ class _Ear:
 
     def _lost(self, error: Exception) -> None:
         self._open = False
-        self._recorder.on_fault(error.message if isinstance(error, Mmface4dError) else str(error))
+        hint = error.hint if isinstance(error, Mmface4dError) else None
+        self._recorder.on_fault(f"{error}; {hint}" if hint else str(error))
 
 
 def _open_pages(
@@ -183,25 +206,32 @@ def _open_pages(
 
 
 def _run(director: "Director") -> None:
-    """Runs the director in a thread, so that Ctrl-C can end the take in progress in good order."""
+    """Runs the director in a thread, so that Ctrl-C can end the take in progress in good order; twice, at once."""
     failures: list[BaseException] = []
+    ended = threading.Event()  # a join that Ctrl-C interrupts takes the thread for ended
 
     def work() -> None:
         try:
             director.run()
         except BaseException as error:
             failures.append(error)
+        finally:
+            ended.set()
 
-    thread = threading.Thread(target=work, name="director")
-    thread.start()
+    threading.Thread(target=work, name="director", daemon=True).start()
     try:
-        while thread.is_alive():
-            thread.join(0.2)
+        _await(ended)
     except KeyboardInterrupt:
         director.press("quit")
-        thread.join()
+        _await(ended)
+        raise
     if failures:
         raise failures[0]
+
+
+def _await(event: threading.Event) -> None:
+    while not event.wait(0.2):  # a wait without a limit cannot be interrupted everywhere
+        pass
 
 
 class _Teller:
@@ -216,8 +246,8 @@ class _Teller:
         if key == self._said:
             return
         self._said = key
-        name = f"{look.number}/{look.total}"
-        if look.phase == "recording" and look.item is not None:
+        name = f"{look.number or look.done}/{look.total}"
+        if look.phase == "recording" and look.item is not None and not look.message:
             self._say(f"{name} recording {look.take}: {look.item.text}")
         elif look.phase == "verdict":
             reasons = "".join(f"\n      {reason}" for reason in look.reasons)

@@ -1,6 +1,9 @@
 """The virtual studio: cameras under pyk4a, a microphone, and an actor who says whatever the script asks for."""
 
+import re
+import threading
 import zlib
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -12,13 +15,15 @@ if TYPE_CHECKING:
 
 
 LEAD_S, TAIL_S = 0.4, 0.4  # of silence around the sentence
+MICROPHONE_FAULT = re.compile(r"microphone:(?P<kind>gone|lost|silent)@(?P<at>\d+(\.\d+)?)(\+(?P<length>\d+(\.\d+)?))?")
 
 
 class VirtualStudio:
     """Opened as a context, it stands in for every device of this machine.
 
     Faults with a time (`unplug:SERIAL@2`) count it from the first green light, so that they meet a take however long
-    the rendering before it lasts; all others hold from the start.
+    the rendering before it lasts; all others hold from the start. Beside those of the cameras (capture.virtual.faults)
+    there are the microphone's: `microphone:gone@1`, or `lost` or `silent`; `@1+2` is over after 2 s.
     """
 
     def __init__(self, *, seed: int = 0, fps: int = 30, faults: str = "") -> None:
@@ -34,8 +39,11 @@ class VirtualStudio:
         model = load_model("canonical")
         self.seed, self.fps = seed, fps
         self.rig = virtual_rig(seed=seed)
-        parse_faults(faults, serials=[kinect.serial for kinect in self.rig.devices])  # mistakes are told at once
-        self._faults = [part for part in faults.split(",") if part.strip()]
+        parts = [part.strip() for part in faults.split(",") if part.strip()]
+        self._microphone_faults = [found for part in parts if (found := MICROPHONE_FAULT.fullmatch(part))]
+        self._faults = [part for part in parts if not MICROPHONE_FAULT.fullmatch(part)]
+        # mistakes are told at once
+        parse_faults(",".join(self._faults), serials=[kinect.serial for kinect in self.rig.devices])
         face = actor_face(make_actor(model, seed=seed), model)
         self._renderer = ClipRenderer(self.rig, face, cache=ClipCache())
         waiting = self._renderer.clip(idle(seed=seed, fps=fps))
@@ -59,7 +67,8 @@ class VirtualStudio:
         """What hears the stage."""
         from capture.microphone.virtual import VirtualMicrophone, VirtualSound
 
-        return VirtualMicrophone(self.stage, VirtualSound(seed=self.seed))
+        self._microphone = VirtualMicrophone(self.stage, VirtualSound(seed=self.seed))
+        return self._microphone
 
     def prepare(self, item: ScriptItem) -> None:
         """Learns a sentence: speech, face and pictures are made now, or come from the cache."""
@@ -75,4 +84,14 @@ class VirtualStudio:
         """Says it."""
         self.stage.perform(self._clip)
         self.bench.fault(",".join(part for part in self._faults if "@" in part))
-        self._faults = []
+        for fault in self._microphone_faults:
+            _after(float(fault["at"]), self._microphone.fault, fault["kind"])
+            if fault["length"]:
+                _after(float(fault["at"]) + float(fault["length"]), self._microphone.repair)
+        self._faults, self._microphone_faults = [], []
+
+
+def _after(seconds: float, do: Callable[..., None], *arguments: str) -> None:
+    timer = threading.Timer(seconds, do, arguments)
+    timer.daemon = True
+    timer.start()

@@ -1,0 +1,77 @@
+"""`mmface4d record` on the virtual rig, end to end, in processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyk4a", reason="pyk4a is not installed")
+pytest.importorskip("mediapipe", reason="mediapipe is not installed")
+pytest.importorskip("espeakng_loader", reason="espeakng-loader is not installed")
+
+from mmface4d.session import ScriptItem, Session, create_session, open_session
+from mmface4d.take import open_take
+
+pytestmark = pytest.mark.slow
+SCRIPT = [ScriptItem(id="a", text="We were away."), ScriptItem(id="b", text="It is late now.")]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For all runs, so that a sentence is rendered once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def run(cache: Path, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "mmface4d.cli", *map(str, arguments)],
+        capture_output=True, text=True, timeout=100, check=False, env=os.environ | {"MMFACE4D_CACHE": str(cache)},
+    )  # fmt: skip
+
+
+def record(cache: Path, session: Session, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    fixed = ("--virtual", "--auto", "--no-page", "--fps", 5)
+    done = run(cache, "record", session.path, *fixed, *arguments)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert len(done.stdout.splitlines()) <= 1, done.stdout
+    return done
+
+
+def test_a_script_of_two_sentences(cache: Path, tmp_path: Path) -> None:
+    session = create_session(tmp_path / "s", subject="P01", script=SCRIPT)
+    done = record(cache, session)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{session.path}: 2 of 2 sentences done, 0 to be repeated\n"
+    assert "900000000001 master" in done.stderr
+    for state in open_session(session.path).states.values():
+        assert state.status == "kept"
+        with open_take(session.takes / str(state.kept_take)) as take:
+            assert take.info.source["item"]["text"] == state.item.text
+            assert set(take.present(len(take) // 2)) == set(take.cameras)
+            assert len(take.cameras) == 3
+            assert take.info.audio is not None
+            assert take.info.audio.start_source == "host clock"
+    checked = run(cache, "take", "check", "--json", *sorted(session.takes.iterdir()))
+    assert checked.returncode == 0, checked.stderr
+    assert '"good": true' in checked.stdout
+
+
+def test_a_camera_that_is_unplugged(cache: Path, tmp_path: Path) -> None:
+    session = create_session(tmp_path / "s", subject="P01", script=SCRIPT[:1])
+    done = record(cache, session, "--faults", "unplug:0@0.5")
+    assert done.returncode == 3, done.stderr
+    assert "BAD  001-a-v1" in done.stderr
+    assert "device: camera 900000000000 is gone; check its USB cable" in done.stderr
+    assert "error: camera 900000000000 is gone; now: 2 cameras found" in done.stderr
+    again = open_session(session.path)
+    assert again.states["a"].status == "retake"
+    assert (session.takes / "001-a-v1" / "take.json").is_file()
+
+    done = record(cache, session)
+    assert done.returncode == 0, done.stderr
+    assert open_session(session.path).states["a"].kept_take == "001-a-v2"
+    events = [json.loads(line)["what"] for line in (session.path / "log.jsonl").read_text().splitlines()]
+    assert events == ["rig", "recorded", "retake", "failed", "recorded", "kept"]
