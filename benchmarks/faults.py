@@ -50,6 +50,7 @@ DEVICE_FAULTS = (
     DeviceFault("stalled", f"stall:{RIGHT}@1", (EXIT_PRECONDITION,), ("nothing",), takes=1),
     DeviceFault("stalled-a-moment", f"stall:{RIGHT}@1+1", (0,), ("were lost", "good"), takes=1),
     DeviceFault("hanging", f"hang:{RIGHT}@1", (EXIT_PRECONDITION,), ("nothing",), takes=1),
+    DeviceFault("hanging-at-first", f"hang:{RIGHT}", (EXIT_PRECONDITION,), ("has not answered",)),
     DeviceFault("dropped", f"drop:{LEFT}@1x4", (0,), ("captures were lost", "good"), takes=1),
     DeviceFault("halves", f"half:{LEFT}@1x4", (0,), ("depth", "good"), takes=1),
     DeviceFault(

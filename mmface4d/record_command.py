@@ -26,7 +26,7 @@ Examples:
 @click.option("--av-offset-ms", type=float, default=0.0, help="What `take clap` measured.")
 @click.option("--address", default="127.0.0.1:0", show_default=True, help="HOST:PORT of the pages; 0 is any free port.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the virtual rig and actor.")
-@click.option("--faults", default="", help="Faults of the virtual rig, such as unplug:SERIAL@5.")
+@click.option("--faults", default="", help="Of the virtual rig: unplug:SERIAL@1 is a second into the first take.")
 def record(
     session: Path, virtual: bool, auto: bool, page: bool, fps: str, powerline: str, cameras: int | None,
     master: str | None, microphone: str | None, av_offset_ms: float, address: str, seed: int, faults: str,

@@ -1,7 +1,10 @@
 """Keeps the rig running from take to take: opened once, and opened anew where a camera was gone."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from capture.devices.camera import Camera, CameraSettings, CameraSource, Capture
 from capture.devices.rig import CameraRig
@@ -10,6 +13,7 @@ from mmface4d.errors import DeviceError
 from mmface4d.take import TakeCamera
 
 FIRST_PICTURE_S = 4.0  # a Kinect that was started takes a second or two
+OPEN_S = 15.0
 FRESH_S = 1.0  # a camera whose last picture is older has stopped
 WAIT_S = 0.05
 
@@ -30,7 +34,7 @@ class RigKeeper:
 
     def open(self) -> list[TakeCamera]:
         """Opens and starts all cameras; raises DeviceError."""
-        cameras = self.source.open_all()
+        cameras = self._open_all()
         try:
             self._check_number(cameras)
             settings = rig_settings([camera.info for camera in cameras], self.wanted, master=self.master)
@@ -76,6 +80,26 @@ class RigKeeper:
             self._rig.close()
             self._rig = None
 
+    def _open_all(self) -> list[Camera]:
+        """In a thread of its own, because a device that hangs would hang us."""
+        opened: Future[list[Camera]] = Future()
+
+        def work() -> None:
+            try:
+                opened.set_result(self.source.open_all())
+            except Exception as error:  # whoever waits for the future gets it
+                opened.set_exception(error)
+
+        threading.Thread(target=work, name="cameras open", daemon=True).start()
+        try:
+            return opened.result(OPEN_S)
+        except FutureTimeoutError as error:
+            opened.add_done_callback(_give_back)
+            raise DeviceError(
+                f"a camera has not answered for {OPEN_S:g} s while it was opened",
+                hint="unplug the cameras and plug them in again; find out which one it is with: mmface4d doctor",
+            ) from error
+
     def _new_rig(self, cameras: list[Camera], settings: Mapping[str, CameraSettings]) -> CameraRig:
         """A rig that is heard until the next one is made; a device that hung may still answer after that."""
         self._opened = number = self._opened + 1
@@ -113,6 +137,13 @@ class RigKeeper:
                 f"{len(cameras)} cameras found ({serials}), {wanted}",
                 hint="check cables and power with: mmface4d doctor",
             )
+
+
+def _give_back(opened: "Future[list[Camera]]") -> None:
+    """Closes cameras that were opened too late."""
+    if opened.exception() is None:
+        for camera in opened.result():
+            camera.close()
 
 
 def _refuse_changed(before: list[TakeCamera], now: list[TakeCamera]) -> None:

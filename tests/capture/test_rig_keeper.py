@@ -88,3 +88,15 @@ def test_cables_that_are_swapped_while_a_camera_is_away_are_refused(
         keeper.ready()
     bench.repair()
     keeper.ready()
+
+
+def test_a_camera_that_hangs_while_it_is_opened_does_not_hang_us(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rig_keeper, "OPEN_S", 0.3)
+    made = RigKeeper(AzureKinects(), WANTED, on_capture=lambda capture: None, on_fault=lambda text: None)
+    bench.fault(f"hang:{bench.rig.devices[1].serial}@0+0.8")
+    with pytest.raises(DeviceError, match="a camera has not answered"):
+        made.open()
+    time.sleep(0.8)  # until what was opened too late is given back
+    monkeypatch.setattr(rig_keeper, "OPEN_S", 5.0)
+    assert len(made.open()) == 3
+    made.close()
