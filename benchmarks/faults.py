@@ -52,7 +52,7 @@ DEVICE_FAULTS = (
     DeviceFault("hanging", f"hang:{RIGHT}@1", (EXIT_PRECONDITION,), ("nothing",), takes=1),
     DeviceFault("hanging-at-first", f"hang:{RIGHT}", (EXIT_PRECONDITION,), ("has not answered",)),
     DeviceFault("dropped", f"drop:{LEFT}@1x4", (0,), ("captures were lost", "good"), takes=1),
-    DeviceFault("halves", f"half:{LEFT}@1x4", (0,), ("depth", "good"), takes=1),
+    DeviceFault("halves", f"half:{LEFT}@1x4", (0,), ("colour without depth", "good"), takes=1),
     DeviceFault(
         "swapped", "swap", (EXIT_PRECONDITION,), ("sync cables", "swap the cables"), ("--master", "900000000001")
     ),

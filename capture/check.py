@@ -1,5 +1,6 @@
 """A verdict on a take, with reasons: is everything there, whole, in time, and does it show and sound like something?"""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -114,10 +115,12 @@ def _lens_faults(lens: Intrinsics) -> Iterator[str]:
 def _check_drops(take: Take, report: CheckReport) -> None:
     """Lost captures between a camera's first and last; what a camera lacks at the ends is only worth a look."""
     lost = captures = 0
+    losers = []
     for serial in take.cameras:
         gaps, index = camera_gaps(take, serial), np.flatnonzero(present_frames(take, serial))
         here = sum(gap.lost for gap in gaps)
         lost, captures = lost + here, captures + here + len(index)
+        losers += [f"camera {serial}: {here}"] * bool(here)
         report.figures["cameras"][serial] |= {"captures": len(index), "lost": here, "gaps": len(gaps)}
         if not len(index):
             report.fail("cameras", f"camera {serial} has no capture")
@@ -133,10 +136,13 @@ def _check_drops(take: Take, report: CheckReport) -> None:
     report.figures["lost_share"] = round(share, 6)
     if lost:
         say = report.fail if share > MOST_DROPS else report.warn
-        say("drops", f"{lost} of {captures} captures were lost ({share:.2%}; {MOST_DROPS:.1%} is tolerable)")
+        text = f"{lost} of {captures} captures were lost ({share:.2%}; {MOST_DROPS:.1%} is tolerable)"
+        say("drops", f"{text}; {', '.join(losers)}")
     if take.info.unmatched:
+        halves = Counter(one.reason for one in take.info.unmatched if "without" in one.reason)
+        listed = "".join(f", {count} of them {reason}" for reason, count in halves.items())
         report.warn(
-            "unmatched", f"{len(take.info.unmatched)} captures belong to no frame; they are kept in the streams"
+            "unmatched", f"{len(take.info.unmatched)} captures belong to no frame{listed}; they are kept in the streams"
         )
 
 

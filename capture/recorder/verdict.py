@@ -47,6 +47,8 @@ def judge(path: Path, *, faults: Sequence[str] = (), find_face: FaceFinder | Non
     for fault in dict.fromkeys(faults):
         report.fail("device", fault)
     _judge_ends(path, report)
+    if any(reason.about == "drops" for reason in report.reasons):
+        report.warn("drops", "see whether USB ports and the disk keep up with: mmface4d doctor")
     if report.good:
         with open_take(path) as take:
             _judge_speech(take, report)
