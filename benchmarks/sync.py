@@ -3,9 +3,9 @@
     python benchmarks/sync.py --work WORK [--rigs 6] [--takes 5]
 
 Every rig has other clock rates (devices up to ±400 ppm, the microphone up to ±200 ppm against the host), arrival
-delays and jitter. A take of flashes with beeps tells the constant between sound and picture, as an operator would measure it by
-`take clap`; then takes are recorded with it. The truth, which nothing in the recorder knows, is when each sample and
-each picture really happened. Prints JSON, times in milliseconds.
+delays and jitter. A take of flashes with beeps tells the constant between sound and picture, as an operator would
+measure it by `take clap`; then takes are recorded with it. The truth, which nothing in the recorder knows, is when each
+sample and each picture really happened. Prints JSON, times in milliseconds.
 """
 
 import shutil

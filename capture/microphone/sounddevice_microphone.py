@@ -1,11 +1,15 @@
 """A microphone of this machine, by sounddevice (PortAudio). The callback copies, everything else is another thread's.
 
-PortAudio's time, the arrival of captures and `time.monotonic` share a clock on Linux, unless ALSA reports wall-clock
-time: the difference is looked at when the stream is opened, and where stream time says nothing the callback's counts.
+PortAudio says when each block was in the air by its stream's own clock, which is the monotonic one or the wall clock;
+the difference is looked at when the stream is opened, and again and again. Sound servers may get these times wrong
+while they settle, so the first moments are not passed on. Where samples were lost, later ones keep their place:
+callbacks come later by the hole from then on, over many blocks, while one that was merely held up is followed by others
+that are not.
 """
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -18,11 +22,14 @@ from mmface4d.errors import DeviceError, MissingBackendError
 RATE, CHANNELS = 48_000, 1
 BLOCK = 480
 SLOTS = 1024  # of a block each: ten seconds
-LATENCY_S = 0.2
+AHEAD = 10  # blocks that are looked at before one is passed on
 SILENT_S = 2.0  # without a callback the device is gone
-WAKE_S = 0.05
-SAME_CLOCK_S = 60.0  # stream times farther than this from the monotonic clock are of another clock
-LEAST_HOLE = 2  # blocks' worth of time: smaller jumps are jitter
+WAKE_S = 0.02
+# blocks that are later than they should be by so much, all of them, come after a hole
+TOLD_HOLE_S, UNTOLD_HOLE_S = 0.002, 0.030
+SETTLE_S = 2.0
+MOST_DRIFT = 400e-6  # of a sound card's clock
+CLOCK_EVERY_S = 5.0
 # PortAudio's formats from best to worst: bytes a sample
 WIDTHS = {"int24": 3, "int32": 4, "int16": 2}
 
@@ -34,11 +41,12 @@ class SoundDeviceMicrophone:
         """Raises DeviceError where there is no such device, MissingBackendError without PortAudio."""
         self._sounddevice = load_sounddevice()
         self._device = find_device(self._sounddevice, name)
-        self.overflows = 0
         self._format = SoundFormat(RATE, channels)
-        self.width, self._width_name = 3, "int24"
         self._stream: Any = None
         self._pump: threading.Thread | None = None
+        self._ended = threading.Event()
+        self.overflows = 0
+        self.width = 3  # bytes a sample, as the device gives them
 
     @property
     def name(self) -> str:
@@ -52,44 +60,39 @@ class SoundDeviceMicrophone:
 
     def open(self, on_block: Callable[[Block], None], on_error: Callable[[Exception], None]) -> None:
         """Opens the stream; raises DeviceError."""
-        self._width_name = self._best_width()
-        self.width = WIDTHS[self._width_name]
-        self._slots = np.zeros((SLOTS, BLOCK * self._format.channels * self.width), np.uint8)
-        self._times = np.zeros((SLOTS, 2))  # stream time of the first sample, monotonic time of the callback
-        self._overflowed = np.zeros(SLOTS, bool)
-        self._written = self._read = 0
-        self._ended = threading.Event()
-        self._epoch_s: float | None = None
-        sounddevice = self._sounddevice
+        kind = self._best_width()
+        self.width = WIDTHS[kind]
+        ring = Ring(self.width * self._format.channels)
         try:
-            self._stream = sounddevice.RawInputStream(
+            self._stream = self._sounddevice.RawInputStream(
                 samplerate=RATE, blocksize=BLOCK, device=self._device["index"], channels=self._format.channels,
-                dtype=self._width_name, latency=LATENCY_S, callback=self._called,
+                dtype=kind, latency="high", callback=ring.called,
             )  # fmt: skip
             self._stream.start()
-        except (sounddevice.PortAudioError, ValueError) as error:
+        except (self._sounddevice.PortAudioError, ValueError) as error:
             raise DeviceError(
                 f"the microphone {self.name} cannot be opened: {error}",
                 hint="close other programs that use it; see what works with: mmface4d doctor",
             ) from error
+        self._ended = threading.Event()
         self._pump = threading.Thread(
-            target=self._forward, args=(on_block, on_error), name="microphone", daemon=True
+            target=self._forward, args=(ring, StreamClock(self._stream), on_block, on_error), daemon=True
         )  # fmt: skip
         self._pump.start()
 
     def close(self) -> None:
         """Closes the stream; may be called twice."""
         stream, self._stream = self._stream, None
+        self._ended.set()
+        if self._pump is not None and self._pump is not threading.current_thread():
+            self._pump.join()
+        self._pump = None
         if stream is not None:
-            self._ended.set()
             try:
                 stream.abort()
                 stream.close()
             except self._sounddevice.PortAudioError:
-                pass  # it is gone already
-        if self._pump is not None and self._pump is not threading.current_thread():
-            self._pump.join()
-        self._pump = None
+                return  # it is gone already
 
     def _best_width(self) -> str:
         for name in WIDTHS:
@@ -105,59 +108,158 @@ class SoundDeviceMicrophone:
             hint="choose another one with --microphone; see them with: mmface4d doctor",
         )
 
-    def _called(self, data: Any, frames: int, times: Any, status: Any) -> None:
-        """PortAudio's callback: copies a block and its times into the ring; no file, no error, no waiting."""
-        slot = self._written % SLOTS
-        if frames != BLOCK:
-            return
-        self._slots[slot] = np.frombuffer(data, np.uint8)
-        self._times[slot] = times.inputBufferAdcTime, time.monotonic()
-        self._overflowed[slot] = bool(status.input_overflow)
-        self._written += 1
-
-    def _forward(self, on_block: Callable[[Block], None], on_error: Callable[[Exception], None]) -> None:
-        """Turns the ring into blocks; what was lost keeps its place in the count of samples."""
-        first, last_s, began = 0, -1.0, time.monotonic()
+    def _forward(
+        self, ring: "Ring", clock: "StreamClock", on_block: Callable[[Block], None],
+        on_error: Callable[[Exception], None],
+    ) -> None:  # fmt: skip
+        """Turns what the callback copied into blocks."""
+        places = Places()
+        opened_s = heard_s = time.monotonic()
         while not self._ended.wait(WAKE_S):
-            if self._written - self._read > SLOTS:  # nobody listened for ten seconds
-                skipped = self._written - SLOTS - self._read
-                self._read, first, last_s = self._read + skipped, first + skipped * BLOCK, -1.0
-                self.overflows += 1
-            while self._read < self._written:
-                slot = self._read % SLOTS
-                at_s = self._monotonic_s(*self._times[slot])
-                lost = self._hole(at_s - last_s) if self._overflowed[slot] and last_s >= 0 else 0
-                self.overflows += bool(self._overflowed[slot])
-                first += lost
-                on_block(Block(self._samples(slot), first, round(at_s * 1e9), lost))
-                first, last_s, began = first + BLOCK, at_s, time.monotonic()
-                self._read += 1
-            if time.monotonic() - began > SILENT_S:
+            for arrived in ring.take():
+                heard_s = time.monotonic()
+                if arrived.called_s - opened_s > SETTLE_S:
+                    places.add(arrived)
+            for arrived, first, lost in places.ready():
+                self.overflows += lost > 0 or arrived.overflowed
+                at_s = clock.monotonic_s(arrived.stream_s, arrived.called_s)
+                on_block(Block(self._samples(arrived.data), first, round(at_s * 1e9), lost))
+            if time.monotonic() - heard_s > SILENT_S:
                 on_error(DeviceError(
                     f"the microphone {self.name} has delivered nothing for {SILENT_S:g} s",
                     hint="plug it in again, then record the sentence again",
                 ))  # fmt: skip
                 return
 
-    def _hole(self, step_s: float) -> int:
-        """How many samples are missing between two blocks that began so far apart."""
-        missing = round(step_s * RATE) - BLOCK
-        return missing if missing > LEAST_HOLE * BLOCK else 0
-
-    def _monotonic_s(self, stream_s: float, called_s: float) -> float:
-        """When the block's first sample was in the air, on the monotonic clock."""
-        if stream_s <= 0.0:
-            return called_s - BLOCK / RATE  # stream time says nothing here
-        if self._epoch_s is None:
-            difference = called_s - stream_s
-            self._epoch_s = 0.0 if abs(difference) < SAME_CLOCK_S else difference - BLOCK / RATE
-        return stream_s + self._epoch_s
-
-    def _samples(self, slot: int) -> Int32[np.ndarray, "n_samples n_channels"]:
-        raw = self._slots[slot].reshape(-1, self.width)
+    def _samples(self, data: np.ndarray) -> Int32[np.ndarray, "n_samples n_channels"]:
+        """Left-justified in 32 bits, of which 24 are used."""
+        raw = data.reshape(-1, self.width)
         wide = np.zeros((len(raw), 4), np.uint8)
         wide[:, 4 - self.width :] = raw
-        return wide.view("<i4").reshape(BLOCK, self._format.channels).astype(np.int32)
+        wide[:, 0] = 0
+        return wide.view("<i4").reshape(-1, self._format.channels).astype(np.int32)
+
+
+class Arrived:
+    """A block as the callback got it."""
+
+    def __init__(self, data: np.ndarray, stream_s: float, called_s: float, overflowed: bool) -> None:
+        self.data, self.stream_s, self.called_s, self.overflowed = data, stream_s, called_s, overflowed
+
+
+class Ring:
+    """Between the callback, which must never wait, and the thread that goes on with it."""
+
+    def __init__(self, frame_bytes: int) -> None:
+        self._slots = np.zeros((SLOTS, BLOCK * frame_bytes), np.uint8)
+        self._times = np.zeros((SLOTS, 2))
+        self._overflowed = np.zeros(SLOTS, bool)
+        self._written = self._read = 0
+        self._missed = False
+
+    def called(self, data: Any, frames: int, times: Any, status: Any) -> None:
+        """PortAudio's callback: copies a block and its times; no file, no error, no waiting."""
+        try:
+            slot = self._written % SLOTS
+            if frames != BLOCK:
+                self._missed = True
+                return
+            self._slots[slot] = np.frombuffer(data, np.uint8)
+            self._times[slot] = times.inputBufferAdcTime, time.monotonic()
+            self._overflowed[slot] = bool(status.input_overflow) or self._missed
+            self._missed = False
+            self._written += 1
+        except Exception:
+            self._missed = True  # an error in here would end the stream
+
+    def take(self) -> list[Arrived]:
+        """What has come since; blocks that were overwritten while nobody took them are left out, and told."""
+        out = []
+        while self._read < self._written:
+            behind = self._written - self._read
+            if behind > SLOTS - 8:  # the callback is about to write here
+                self._read = self._written - SLOTS // 2
+                self._missed = True
+                continue
+            slot = self._read % SLOTS
+            stream_s, called_s = self._times[slot].tolist()
+            out.append(Arrived(self._slots[slot].copy(), stream_s, called_s, bool(self._overflowed[slot])))
+            self._read += 1
+        return out
+
+
+class StreamClock:
+    """The stream's clock on the monotonic one; where the stream has none, callbacks' times count."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._looked_s = -CLOCK_EVERY_S
+        self._ahead_s = 0.0
+
+    def monotonic_s(self, stream_s: float, called_s: float) -> float:
+        """When a block's first sample was in the air."""
+        if stream_s <= 0.0:
+            return called_s - BLOCK / RATE
+        if time.monotonic() - self._looked_s > CLOCK_EVERY_S:
+            self._look()
+        return stream_s + self._ahead_s
+
+    def _look(self) -> None:
+        """The closest of some looks at both clocks; a wall clock may have been set meanwhile."""
+        looks = []
+        for _ in range(5):
+            before = time.monotonic()
+            there = float(self._stream.time)
+            after = time.monotonic()
+            looks.append((after - before, (before + after) / 2 - there))
+        self._looked_s = time.monotonic()
+        self._ahead_s = min(looks)[1]
+
+
+class Places:
+    """Numbers samples, lost ones included, from when the callbacks of some blocks ahead came."""
+
+    def __init__(self) -> None:
+        self._blocks: deque[Arrived] = deque()
+        self._next = 0  # number of the next sample
+        self._line: tuple[int, float] | None = None  # a sample, and the earliest instant its callback could come
+
+    def add(self, arrived: Arrived) -> None:
+        """The next block."""
+        self._blocks.append(arrived)
+
+    def ready(self) -> list[tuple[Arrived, int, int]]:
+        """Blocks that are far enough back, the number of their first sample, and what is lost before it."""
+        out = []
+        while len(self._blocks) > AHEAD:
+            lost = self._hole()
+            arrived = self._blocks.popleft()
+            first = self._next + lost
+            out.append((arrived, first, lost))
+            self._follow(first, arrived.called_s)
+            self._next = first + BLOCK
+        return out
+
+    def _hole(self) -> int:
+        """How many samples are missing before the next block."""
+        if self._line is None:
+            return 0
+        number, line_s = self._line
+        late_s = min(
+            arrived.called_s - line_s - (self._next + index * BLOCK - number) / RATE
+            for index, arrived in enumerate(self._blocks)
+        )
+        told = self._blocks[0].overflowed
+        return round(late_s * RATE) if late_s > (TOLD_HOLE_S if told else UNTOLD_HOLE_S) else 0
+
+    def _follow(self, first: int, called_s: float) -> None:
+        """Keeps the earliest line, which gives way as a sound card's clock may drift."""
+        if self._line is None:
+            self._line = (first, called_s)
+            return
+        number, line_s = self._line
+        due_s = line_s + (first - number) / RATE * (1 + MOST_DRIFT)
+        self._line = (first, min(called_s, due_s))
 
 
 def load_sounddevice() -> Any:

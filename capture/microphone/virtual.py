@@ -78,7 +78,7 @@ class VirtualMicrophone:
         """Ends every fault."""
         self._faults.clear()
 
-    def heard_at_s(self, sample: float) -> float:
+    def heard_at_s(self, sample: int) -> float:
         """When a sample really sounded, on the stage's clock."""
         return self.opened_s + sample / (SAMPLE_RATE * (1 + self.sound.rate_ppm * 1e-6))
 
