@@ -281,6 +281,7 @@ def all_faults(work: Path, count: int) -> dict[str, Callable[[], Row]]:
 def main(work: Path, count: int, only: tuple[str, ...]) -> None:
     """Print the table as JSON."""
     os.environ.setdefault("MMFACE4D_CACHE", str(work / "cache"))  # every sentence is rendered once
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background, and by what is started there
     runs = work / "runs"
     shutil.rmtree(runs, ignore_errors=True)
     faults = all_faults(runs, count)
