@@ -62,8 +62,8 @@ def test_a_clock_that_is_set_anew_begins_a_new_line() -> None:
 def test_a_working_day_costs_no_memory_and_follows_a_wandering_rate() -> None:
     rng = np.random.default_rng(0)
     clock = OnlineClock()
-    device = (np.arange(10 * 3600 * 5) * 200_000).astype(np.int64)
-    drift_usec = 1e-6 * np.cumsum(np.linspace(380, 390, len(device))) * 200_000  # warming up
+    device = (np.arange(10 * 3600 * 2) * 500_000).astype(np.int64)
+    drift_usec = 1e-6 * np.cumsum(np.linspace(380, 390, len(device))) * 500_000  # warming up
     host = np.rint((device + drift_usec + rng.exponential(1000, len(device))) * 1000).astype(np.int64)
     half = len(device) // 2
     online(HostTimes(device[:half], host[:half]), clock)
@@ -77,11 +77,11 @@ def test_a_working_day_costs_no_memory_and_follows_a_wandering_rate() -> None:
     assert fit.line.at(float(device[-1])) == pytest.approx(device[-1] + drift_usec[-1], abs=200)
 
 
-@pytest.mark.parametrize("seconds", [20.0, 120.0])
-def test_sound_is_placed_within_five_milliseconds_on_random_rigs(seconds: float) -> None:
+@pytest.mark.parametrize(("seconds", "rigs"), [(20.0, 40), (120.0, 10)])
+def test_sound_is_placed_within_five_milliseconds_on_random_rigs(seconds: float, rigs: int) -> None:
     """Least delays differ by 38 ms, which a clap check has measured to 1 ms."""
     errors = []
-    for seed in range(40):
+    for seed in range(rigs):
         rng = np.random.default_rng(seed)
         camera_ppm, sound_ppm = rng.uniform(-400, 400, 2)
         camera = arrivals(rng, seconds=seconds, ppm=camera_ppm, late_usec=rng.uniform(500, 3000))
