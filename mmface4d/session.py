@@ -12,7 +12,7 @@ import errno
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -114,14 +114,17 @@ class Session:
         """Takes that a killed recording left, to be recovered."""
         return sorted(p.parent for p in self.takes.glob("*/streams.mcap") if not (p.parent / "take.json").is_file())
 
-    def next_item(self, after: str | None = None) -> ScriptItem | None:
-        """The first sentence still to be said (after a given one, then from the start), then those to be repeated."""
+    def next_item(self, after: str | None = None, *, but: Collection[str] = ()) -> ScriptItem | None:
+        """The first sentence still to be said (after a given one, then from the start), then those to be repeated.
+
+        `but` are ids of sentences that are left out.
+        """
         ids = list(self.states)
         begin = ids.index(after) + 1 if after in self.states else 0
         order = [self.states[i] for i in ids[begin:] + ids[:begin]]
         for wanted in ("pending", "retake"):
             for state in order:
-                if state.status == wanted:
+                if state.status == wanted and state.item.id not in but:
                     return state.item
         return None
 

@@ -106,6 +106,7 @@ class Director:
         self._pressed: queue.Queue[tuple[Command, str]] = queue.Queue()
         self._lock = threading.Lock()
         self._look = Look(total=len(session.script), phase_since=time.monotonic())
+        self._tried: set[str] = set()
         self._times: list[float] = []  # seconds from sentence to sentence
         self.listeners: list[Callable[[Look], None]] = []
 
@@ -149,10 +150,9 @@ class Director:
         return self._pressed.get()
 
     def _onwards(self, item: ScriptItem) -> Move:
-        """In automatic sessions, after all tries: to a sentence that was not tried yet, or to the end."""
-        following = self.session.next_item(after=item.id)
-        untried = following is not None and self.session.states[following.id].status == "pending"
-        return _go(following if untried else None)
+        """In automatic sessions, after all tries: to a sentence that this run has not tried yet, or to the end."""
+        self._tried.add(item.id)
+        return _go(self.session.next_item(after=item.id, but=self._tried))
 
     def _moved(self, command: Command, text: str, item: ScriptItem) -> Move:
         """Commands that record nothing."""

@@ -102,6 +102,13 @@ def test_what_fails_again_and_again_goes_on_the_retake_list(session: Session, de
     assert following.id == SCRIPT[0].id
 
 
+def test_what_an_earlier_run_left_to_be_repeated_is_tried_again(session: Session, devices: LiveDevices) -> None:
+    session.append("retake", SCRIPT[0].id)
+    session.append("skipped", SCRIPT[1].id)
+    director(session, devices, Speaker(devices), auto=True).run()
+    assert [state.status for state in open_session(session.path).states.values()] == ["kept", "skipped", "kept"]
+
+
 def test_an_operator_leads(session: Session, devices: LiveDevices) -> None:
     made = director(session, devices, Speaker(devices))
     thread = threading.Thread(target=made.run)
