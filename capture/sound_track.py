@@ -64,7 +64,7 @@ class SoundFormat:
 
 @dataclass(frozen=True)
 class SoundTrack:
-    """What was written; `lost` samples are silence. `times` are the blocks', in the stream's own time and the host's."""
+    """What was written; `lost` samples are silence. `times`: the blocks' by the stream's own clock and the host's."""
 
     samples: int
     lost: int
