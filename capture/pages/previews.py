@@ -22,7 +22,7 @@ class Previews:
     def jpeg(self, serial: str) -> bytes | None:
         """None where the camera is unknown or has not delivered yet."""
         capture = self._recorder.latest.get(serial)
-        if capture is None or capture.color_jpeg is None:
+        if capture is None or not capture.color_jpeg:
             return None
         with self._lock:
             made_s, small = self._kept.get(serial, (0.0, b""))

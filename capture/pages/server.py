@@ -1,10 +1,10 @@
 """A small server for the two pages: state by a websocket, previews and sound by plain requests."""
 
 import asyncio
-import json
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +21,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from capture.pages.guard import COOKIE, Guard, Role
+from capture.pages.commands import read_command
+from capture.pages.guard import Guard, Role, check_token
 from capture.pages.previews import Previews
 from capture.pages.shown import actor_state, operator_state, script
-from capture.recorder.director import COMMANDS, Director
+from capture.recorder.director import Director
 from capture.recorder.recorder import Recorder
 from mmface4d.errors import DeviceError
 from mmface4d.session import Session
@@ -32,8 +33,16 @@ from mmface4d.session import Session
 STATIC = Path(__file__).parent / "static"
 PUSH_S, REPEAT_S = 0.1, 0.5
 MOST_MESSAGE_BYTES = 8192
-STOP_S = 3.0
-POLICY = "default-src 'self'; img-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+START_S, STOP_S = 10.0, 3.0
+HEADERS = {
+    # an empty icon is the only thing that does not come from here
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; "
+    "base-uri 'none'; form-action 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,7 @@ class PagesServer:
         *, host: str = "127.0.0.1", port: int = 0, token: str | None = None,
     ) -> None:  # fmt: skip
         self._parts = director, recorder, session
-        self._host, self._port, self._token = host, port, token
+        self._host, self._port, self._token = host, port, check_token(token)
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -70,15 +79,22 @@ class PagesServer:
             make_app(*self._parts, guard=guard), log_level="warning", lifespan="off", access_log=False,
             ws_max_size=MOST_MESSAGE_BYTES, timeout_graceful_shutdown=1,
         )  # fmt: skip
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [listener]}, name="pages", daemon=True
-        )  # fmt: skip
+        self._server = server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="pages", daemon=True)
         self._thread.start()
-        deadline = time.monotonic() + STOP_S
-        while not self._server.started and time.monotonic() < deadline:
+        self._await_start()
+        return Addresses(guard.url("/", "operator"), guard.url("/actor", "actor"))
+
+    def _await_start(self) -> None:
+        deadline = time.monotonic() + START_S
+        while self._server is not None and not self._server.started:
+            if time.monotonic() > deadline or self._thread is None or not self._thread.is_alive():
+                self.stop()
+                raise DeviceError(
+                    f"the pages at {self._host}:{self._port} did not start",
+                    hint="record without them: --auto --no-page",
+                )
             time.sleep(0.01)
-        return Addresses(guard.url("/", guard.operator_token), guard.url("/actor", guard.actor_token))
 
     def stop(self) -> None:
         """Ends serving, within a few seconds."""
@@ -125,9 +141,9 @@ class _Guarded:
         refusal = self._refusal(connection)
         if refusal is None:
             scope["role"] = self.guard.role(connection)
-            await self.app(scope, receive, self._safely(connection, send))
+            await self.app(scope, receive, _safely(send, cookie=self._cookie(connection)))
         elif scope["type"] == "http":
-            await PlainTextResponse(refusal[1], status_code=refusal[0])(scope, receive, send)
+            await PlainTextResponse(refusal[1], status_code=refusal[0])(scope, receive, _safely(send))
         else:
             await WebSocket(scope, receive, send).close(code=4000 + refusal[0])
 
@@ -140,20 +156,24 @@ class _Guarded:
             return 403, "a token is needed: open the address that the recording program printed"
         return None
 
-    def _safely(self, connection: HTTPConnection, send: Send) -> Send:
-        async def safely(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["Content-Security-Policy"] = POLICY
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers["Referrer-Policy"] = "no-referrer"
-                headers["Cache-Control"] = "no-store"
-                token = connection.query_params.get("token")
-                if token:
-                    headers.append("Set-Cookie", f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict")
-            await send(message)
+    def _cookie(self, connection: HTTPConnection) -> str | None:
+        """Keeps the token that stands in the address; the page then takes it out of there."""
+        role = self.guard.given_role(connection)
+        if role is None:
+            return None
+        return f"{self.guard.cookie(role)}={self.guard.token(role)}; Path=/; HttpOnly; SameSite=Strict"
 
-        return safely
+
+def _safely(send: Send, *, cookie: str | None = None) -> Send:
+    async def safely(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers.update(HEADERS)
+            if cookie is not None:
+                headers.append("Set-Cookie", cookie)
+        await send(message)
+
+    return safely
 
 
 class _Pages:
@@ -181,12 +201,12 @@ class _Pages:
 
     async def sound(self, request: Request) -> Response:
         refused = self._only_operator(request)
-        name = request.path_params["name"]
-        known = any(name in state.takes for state in list(self.session.states.values()))
-        path = self.session.takes / name / "audio.wav"
         if refused is not None:
             return refused
+        name = request.path_params["name"]
         # only names from the session's own log become paths
+        known = any(name in state.takes for state in list(self.session.states.values()))
+        path = self.session.takes / name / "audio.wav"
         return FileResponse(path) if known and path.is_file() else PlainTextResponse("no such take", 404)
 
     def _only_operator(self, request: Request) -> Response | None:
@@ -198,46 +218,39 @@ class _Pages:
         if websocket.scope.get("role") != "operator":
             await websocket.close(code=4403)
             return
-        await websocket.accept()
-        pushing = asyncio.create_task(_push(websocket, lambda: operator_state(self.director, self.recorder)))
-        try:
-            while True:
-                refused = self._press(await websocket.receive_text())
-                if refused:
-                    await websocket.send_json({"refused": refused})
-        except (WebSocketDisconnect, RuntimeError):
-            pass  # the page was closed; recording goes on
-        finally:
-            pushing.cancel()
+        await _converse(
+            websocket, lambda: operator_state(self.director, self.recorder, self.session), answer=self._press
+        )  # fmt: skip
 
     async def prompt(self, websocket: WebSocket) -> None:
-        """The actor's page: state out; whatever comes in is not listened to."""
-        await websocket.accept()
-        pushing = asyncio.create_task(_push(websocket, lambda: actor_state(self.director)))
-        try:
-            while True:
-                await websocket.receive_text()
-        except (WebSocketDisconnect, RuntimeError):
-            pass
-        finally:
-            pushing.cancel()
+        """The actor's page: state out; whatever comes in is not listened to, whoever sends it."""
+        await _converse(websocket, lambda: actor_state(self.director), answer=lambda message: "")
 
-    def _press(self, text: str) -> str:
+    def _press(self, message: str) -> str:
         """Presses what a page asks for; returns why not, where it is no command."""
-        try:
-            asked = json.loads(text)
-        except (ValueError, RecursionError):
-            return "no JSON"
-        if not isinstance(asked, dict) or set(asked) - {"command", "text"} or asked.get("command") not in COMMANDS:
-            return "no such command"
-        note = asked.get("text", "")
-        if not isinstance(note, str):
-            return "text must be text"
-        self.director.press(asked["command"], note)
+        asked = read_command(message)
+        if isinstance(asked, str):
+            return asked
+        self.director.press(asked.command, asked.text)
         return ""
 
 
-async def _push(websocket: WebSocket, state: Any) -> None:
+async def _converse(websocket: WebSocket, state: Callable[[], dict[str, Any]], *, answer: Callable[[str], str]) -> None:
+    """Until the page is closed, which is nothing to recording."""
+    await websocket.accept()
+    pushing = asyncio.create_task(_push(websocket, state))
+    try:
+        while (message := await websocket.receive())["type"] == "websocket.receive":
+            refused = answer(message.get("text") or "")
+            if refused:
+                await websocket.send_json({"refused": refused})
+    except (WebSocketDisconnect, RuntimeError):
+        pass
+    finally:
+        pushing.cancel()
+
+
+async def _push(websocket: WebSocket, state: Callable[[], dict[str, Any]]) -> None:
     """Sends the state whenever it has changed, and now and then."""
     sent, sent_s = None, 0.0
     with suppress(WebSocketDisconnect, RuntimeError):

@@ -11,9 +11,10 @@ LIGHTS: dict[Phase, str] = {"countdown": "yellow", "recording": "green"}
 STALE_S = 1.5  # a camera that has not delivered for so long is shown as lost
 
 
-def operator_state(director: Director, recorder: Recorder) -> dict[str, Any]:
-    """Everything the operator's page shows."""
+def operator_state(director: Director, recorder: Recorder, session: Session) -> dict[str, Any]:
+    """Everything the operator's page shows; `heard` is the last take that can be heard of this sentence."""
     look = director.look()
+    takes = session.states[look.item.id].takes if look.item else []
     waiting, waiting_bytes = recorder.tape.waiting
     return {
         "phase": look.phase,
@@ -21,8 +22,9 @@ def operator_state(director: Director, recorder: Recorder) -> dict[str, Any]:
         "item": look.item.model_dump(mode="json") if look.item else None,
         "number": look.number, "total": look.total, "done": look.done, "retakes": look.retakes,
         "eta_s": None if look.eta_s is None else round(look.eta_s),
-        "take": look.take, "passed": look.passed, "reasons": look.reasons, "message": look.message,
-        "notes": look.notes,
+        "take": look.take, "heard": takes[-1] if takes else None,
+        "passed": look.passed, "reasons": look.reasons, "message": look.message,
+        "notes": look.notes, "subject": session.record.subject,
         "countdown_s": director.settings.countdown_s,
         "auto": director.settings.auto,
         "level_dbfs": round(recorder.level_dbfs(), 1),
