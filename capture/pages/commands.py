@@ -22,7 +22,7 @@ def read_command(message: str) -> Asked | str:
         return "no JSON"
     if not isinstance(asked, dict) or not {"command"} <= set(asked) <= {"command", "text"}:
         return "a command, and a text where it has one, and nothing else"
-    command = next((known for known in COMMANDS if known == asked["command"]), None)
+    command: Command | None = next((known for known in COMMANDS if known == asked["command"]), None)
     if command is None:
         return "no such command"
     text = asked.get("text", "")

@@ -7,6 +7,7 @@ const PHASES = {
 const STATUS = { pending: "", kept: "kept", retake: "again", skipped: "skipped" };
 const READY = ["idle", "fault", "verdict"];
 const CLIP_MS = 2000, PREVIEW_MS = 150, PREVIEW_LOST_MS = 1000, PATIENCE_MS = 600;
+const USUAL_MB = 20; // on its way to the disk at any time
 const LOST = "Connection lost, trying again. What is being recorded does not depend on this page.";
 const ENDED = "The recording program has ended. The same command goes on with the session.";
 let state = null, scriptKey = "", clipped = 0, pressed = 0, connected = false;
@@ -84,7 +85,7 @@ function showSound(next) {
   set($("level"), `${level} dB`);
   if (next.peak > 0.99) clipped = Date.now();
   $("clip").classList.toggle("on", Date.now() - clipped < CLIP_MS);
-  set($("queue"), `disk: ${next.waiting_mb < 0.1 ? "keeps up" : `${next.waiting_mb} MB waiting`}`);
+  set($("queue"), `disk: ${next.waiting_mb < USUAL_MB ? "keeps up" : `${next.waiting_mb} MB waiting`}`);
 }
 
 function showCameras(cameras) {
