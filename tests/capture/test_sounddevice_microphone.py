@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from capture.microphone.sounddevice_microphone import SLOTS, Arrived, Places, Ring, find_device
-from mmface4d.errors import DeviceError
+from capture.microphone.sounddevice_microphone import SLOTS, Arrived, Places, Ring, find_device, load_sounddevice
+from mmface4d.errors import DeviceError, MissingBackendError
 
 RATE = 48_000
 LISTEN = """
@@ -38,7 +38,10 @@ print(json.dumps({"first": [b.first for _, b in blocks], "host_nsec": [b.host_ns
 @pytest.fixture
 def pulse(tmp_path: Path) -> Iterator[dict[str, str]]:
     """The environment of a sound server of its own, with one null sink; skips where it does not start."""
-    pytest.importorskip("sounddevice", exc_type=OSError)
+    try:
+        load_sounddevice()
+    except MissingBackendError as error:
+        pytest.skip(error.message)
     for program in ("pulseaudio", "pactl", "paplay"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")

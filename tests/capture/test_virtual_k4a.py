@@ -185,6 +185,8 @@ def test_pictures_are_the_stages(bench):
         * 30
     )
     shot = bench.stage.shot(device.serial, tick)
+    assert capture.color is not None
+    assert capture.depth is not None
     assert capture.color.tobytes() == shot.color_jpeg
     assert capture.depth.dtype == np.uint16
     assert np.array_equal(capture.depth, shot.depth_mm)
@@ -312,6 +314,9 @@ def test_recordings_are_played_back_as_ever(tmp_path, bench):
     live = started(FRONT, WiredSyncMode.MASTER)
     with pyk4a.PyK4APlayback(tmp_path / "out" / done.cameras[1].file) as playback:
         recorded, seen = playback.get_next_capture(), live.get_capture(timeout=1000)
+        assert recorded.color is not None
+        assert recorded.depth is not None
+        assert seen.color is not None
         assert bytes(recorded.color) == jpeg(1)
         assert np.array_equal(recorded.depth, depth(1))
         assert bytes(seen.color).startswith(b"\xff\xd8" + live.serial.encode())
