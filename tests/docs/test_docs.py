@@ -140,6 +140,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.slow
 def test_the_readmes_pipeline_runs_as_printed(rig_take, tmp_path: Path) -> None:
     (tmp_path / "recordings").symlink_to(rig_take("still"))
+    (tmp_path / "sentences.txt").write_text("Good morning.\n")
     for words in shown_commands(REPOSITORY / "README.md"):
         if words[0] != "mmface4d":
             continue

@@ -26,7 +26,10 @@ Options:
 
 Commands:
   demo         The whole loop on a virtual rig, with a report to look at.
-  take         Import, show, check and recover takes.
+  session      Make and show recording sessions.
+  record       Record a session with the rig, or the virtual one.
+  doctor       Check this machine before a recording.
+  take         Import, export, show, check and recover takes.
   calibrate    Find the cameras' poses on the actor's face.
   reconstruct  Turn a take into a mesh sequence.
   view         Write a preview video and a report of a take or a sequence.
