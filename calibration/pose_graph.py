@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from mmface4d.arrays import Transform
 from mmface4d.errors import CalibrationError
-from mmface4d.transforms import invert, rigid, rotation_from_rotvec
+from mmface4d.transforms import cross_matrix, invert, rigid, rotation_from_rotvec, rotvec_from_rotation
 
 ITERATIONS = 50
 TOLERANCE = 1e-10
@@ -104,17 +104,15 @@ def _linearise(
 
 def _twist(motion: Transform) -> Float[np.ndarray, "6"]:
     """Turn (rotation vector, radians) and shift (metres) of a motion."""
-    from scipy.spatial.transform import Rotation
-
-    return np.concatenate([Rotation.from_matrix(motion[:3, :3]).as_rotvec(), motion[:3, 3]])
+    return np.concatenate([rotvec_from_rotation(motion[:3, :3]), motion[:3, 3]])
 
 
 def _adjoint(target_from_source: Transform) -> Float[np.ndarray, "6 6"]:
     """Carries small motions (turn, shift) from the source frame to the target frame."""
-    rotation, (x, y, z) = target_from_source[:3, :3], target_from_source[:3, 3]
+    rotation = target_from_source[:3, :3]
     out = np.zeros((6, 6))
     out[:3, :3] = out[3:, 3:] = rotation
-    out[3:, :3] = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]]) @ rotation
+    out[3:, :3] = cross_matrix(target_from_source[:3, 3]) @ rotation
     return out
 
 

@@ -1,6 +1,7 @@
 """Rigid transforms as 4x4 matrices named `target_from_source`: names cancel along a chain."""
 
 import numpy as np
+from jaxtyping import Float
 
 from mmface4d.arrays import Points, Quaternion, Rotation, Transform
 
@@ -49,14 +50,25 @@ def rotation_angle_deg(rotation: Rotation) -> float:
     return float(np.degrees(np.arctan2(sine, np.trace(rotation) - 1)))
 
 
+def cross_matrix(vector: Points) -> Float[np.ndarray, "3 3"]:
+    """The matrix [3,3] with cross_matrix(a) @ b = a x b."""
+    x, y, z = vector
+    return np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=float)
+
+
 def rotation_from_rotvec(rotvec: Points) -> Rotation:
     """Rodrigues' formula: axis times angle in radians [3] to a rotation matrix."""
-    angle = float(np.linalg.norm(rotvec))
-    x, y, z = rotvec
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=float)
+    angle, cross = float(np.linalg.norm(rotvec)), cross_matrix(rotvec)
     if angle < 1e-8:
         return np.eye(3) + cross
     return np.eye(3) + np.sin(angle) / angle * cross + (1 - np.cos(angle)) / angle**2 * cross @ cross
+
+
+def rotvec_from_rotation(rotation: Rotation) -> Points:
+    """Axis times angle [3], radians, angle <= pi."""
+    from scipy.spatial.transform import Rotation as ScipyRotation
+
+    return ScipyRotation.from_matrix(rotation).as_rotvec()
 
 
 def quaternion_from_rotation(rotation: Rotation) -> Quaternion:

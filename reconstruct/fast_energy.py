@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reconstruct.fast_solver import FastSolver
-from reconstruct.levenberg_marquardt import Prior, _temporal_prior, expression_prior
+from reconstruct.levenberg_marquardt import Prior, expression_prior, temporal_prior
 from reconstruct.model_tensors import ModelTensors, tensor
 from reconstruct.observation import Observation
 from reconstruct.parameters import Problem, Terms, data_rows
@@ -77,7 +77,7 @@ class FrameEnergy:
         vertices = self.vertices(at)
         beta = at.expression.detach().cpu().double().numpy()
         model = self.problem.model
-        prior = expression_prior(model, beta) + _temporal_prior(model, beta, self.terms)
+        prior = expression_prior(model, beta) + temporal_prior(model, beta, self.terms)
         return self._data(vertices) + _prior_energy(at.expression, prior) + self._regulariser(at.offsets)
 
     def at_fit(self, fit: FrameFit) -> float:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmface4d.arrays import Pixels, Vertices
 from mmface4d.errors import FaceNotFoundError
+from mmface4d.transforms import rotation_from_rotvec, rotvec_from_rotation
 from reconstruct.color import ColorTerm, SkinReference, learn_references, look_at_skin, skin_values
 from reconstruct.initial import initial_fit
 from reconstruct.levenberg_marquardt import System, information, minimise
@@ -254,10 +255,8 @@ def _median_bias(residuals: np.ndarray) -> Pixels:
 
 def extrapolated(earlier: Track, last: Track, passed_usec: int) -> FrameFit:
     """The last fit, its head moved on at the velocity between the two."""
-    from scipy.spatial.transform import Rotation
-
     factor = passed_usec / max(last.timestamp_usec - earlier.timestamp_usec, 1)
-    turn = Rotation.from_matrix(last.fit.rotation @ earlier.fit.rotation.T).as_rotvec()
-    rotation = Rotation.from_rotvec(turn * factor).as_matrix() @ last.fit.rotation
+    turn = rotvec_from_rotation(last.fit.rotation @ earlier.fit.rotation.T)
+    rotation = rotation_from_rotvec(turn * factor) @ last.fit.rotation
     translation = last.fit.translation + (last.fit.translation - earlier.fit.translation) * factor
     return replace(last.fit, rotation=rotation, translation=translation)

@@ -11,10 +11,10 @@ from scipy.linalg import cho_factor, cho_solve
 
 from reconstruct.model_tensors import Poser
 from reconstruct.models.model import MorphableModel
-from reconstruct.parameters import POSE, Free, Linear, Problem, Solution, Terms, linearize
+from reconstruct.parameters import Free, Linear, Problem, Solution, Terms, linearize
 from reconstruct.rig_refinement import DEPTH_BIAS_STD_M, SHIFT_STD_M, TURN_STD, UNKNOWNS
 from reconstruct.seen import Seen
-from reconstruct.state import FrameFit, Information
+from reconstruct.state import POSE, FrameFit, Information
 
 SCALE_STD = 0.04
 # a weight that should stay in its range is drawn back as if its standard deviation beyond the range were this
@@ -81,7 +81,7 @@ def _system(problem: Problem, seen: list[Seen], at: Solution, terms: Terms, free
         hessian[np.ix_(where, where)] += frame.hessian[np.ix_(order, order)]
         gradient[where] += frame.gradient[order]
         expression = where[common + POSE :]
-        prior = expression_prior(model, fit.expression) + _temporal_prior(model, fit.expression, terms)
+        prior = expression_prior(model, fit.expression) + temporal_prior(model, fit.expression, terms)
         hessian[expression, expression] += prior.precision
         gradient[expression] += prior.gradient
         energy += prior.energy
@@ -126,7 +126,8 @@ def information(model: MorphableModel, fit: FrameFit, frame: Linear) -> Informat
     return Information(hessian, gradient, frame.pivot)
 
 
-def _temporal_prior(model: MorphableModel, beta: np.ndarray, terms: Terms) -> Prior:
+def temporal_prior(model: MorphableModel, beta: np.ndarray, terms: Terms) -> Prior:
+    """What draws an expression to that of the frame before, where there is one."""
     if terms.previous_expression is None:
         return Prior(0.0, np.zeros_like(beta), np.zeros_like(beta))
     return _draw(beta - terms.previous_expression, model.expression_std * terms.previous_std)

@@ -21,9 +21,8 @@ from reconstruct.raster.warp_device import launch
 from reconstruct.rig_refinement import UNKNOWNS, RigCorrection
 from reconstruct.rows import DepthTerm, Landmarks, LandmarkTerm, Rows, depth_rows, join, landmark_rows
 from reconstruct.seen import Seen
-from reconstruct.state import Actor, FrameFit
+from reconstruct.state import POSE, Actor, FrameFit
 
-POSE = 6
 MOUTH_RINGS = 3
 ROWS_A_VIEW = 4000  # of each term: neighbouring pixels say the same
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from mmface4d.arrays import Points, Transform
 from mmface4d.rig_calibration import RigCalibration
-from mmface4d.transforms import invert, rotation_from_rotvec, transform
+from mmface4d.transforms import invert, rotation_from_rotvec, rotvec_from_rotation, transform
 from reconstruct.observation import Observation
 
 # what a calibration and a sensor may be off by, as standard deviations
@@ -43,11 +43,8 @@ class RigCorrection:
 
     def deviation(self, serial: str, pivot: Points) -> np.ndarray:
         """How far a camera has been moved, as the seven unknowns of `stepped` from the calibration on."""
-        from scipy.spatial.transform import Rotation
-
         move = self.move(serial)
-        turn = Rotation.from_matrix(move[:3, :3]).as_rotvec()
-        return np.r_[turn, transform(move, pivot) - pivot, self.bias(serial)]
+        return np.r_[rotvec_from_rotation(move[:3, :3]), transform(move, pivot) - pivot, self.bias(serial)]
 
     def applied(self, observation: Observation) -> Observation:
         """The observation as the corrected rig sees it."""

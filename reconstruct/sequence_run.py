@@ -39,6 +39,16 @@ class Fitting:
         """Posed, world metres."""
         return posed(self.problem.model, self.actor_fit.actor, fit)
 
+    def values(self, fit: FrameFit) -> dict[str, np.ndarray | np.generic]:
+        """A fit as the sequence file has it."""
+        return {
+            "vertices": self.vertices(fit).astype(np.float32),
+            "expression": fit.expression.astype(np.float32),
+            "rotation": quaternion_from_rotation(fit.rotation).astype(np.float32),
+            "translation": fit.translation.astype(np.float32),
+            "offset_rms": np.float32(np.sqrt((fit.offsets**2).sum(1).mean())),
+        }
+
     def track(self, observation: Observation, before: list[Track]) -> "Attempt | None":
         """From the frames before; None where there are none."""
         return self._attempt(observation, self.solver.track(observation, self.actor_fit, before)) if before else None
@@ -167,13 +177,9 @@ class SequenceRun:
         known = fit.information if outcome.fit is not None else None
         return {
             **({} if known is None else {"hessian": known.hessian, "gradient": known.gradient, "pivot": known.pivot}),
-            "vertices": self.fitting.vertices(fit).astype(np.float32),
+            **self.fitting.values(fit),
             "timestamps_usec": np.int64(observation.timestamp_usec),
-            "expression": fit.expression.astype(np.float32),
-            "rotation": quaternion_from_rotation(fit.rotation).astype(np.float32),
-            "translation": fit.translation.astype(np.float32),
             "offsets": fit.offsets.astype(np.float32),
-            "offset_rms": np.float32(np.sqrt((fit.offsets**2).sum(1).mean())),
             "depth_residual_mm": np.float32(quality.depth_residual_mm),
             "coverage": np.float32(quality.coverage),
             "landmark_residual_px": np.float32(quality.landmark_residual_px),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mmface4d.transforms import quaternion_from_rotation, rotation_from_quaternion
+from mmface4d.transforms import rotation_from_quaternion
 from reconstruct.offset_smoothing import SmoothedOffsets, offset_noise
 from reconstruct.partial import PartialResult, frame_name
 from reconstruct.sequence_run import Fitting
@@ -38,14 +38,7 @@ class Smoothing:
             self.track.rotation[index], self.track.translation[index], self.track.expression[index],
             self.offsets[index],
         )  # fmt: skip
-        return {
-            **values,
-            "vertices": self.fitting.vertices(fit).astype(np.float32),
-            "expression": fit.expression.astype(np.float32),
-            "rotation": quaternion_from_rotation(fit.rotation).astype(np.float32),
-            "translation": fit.translation.astype(np.float32),
-            "offset_rms": np.float32(np.sqrt((fit.offsets**2).sum(1).mean())),
-        }
+        return {**values, **self.fitting.values(fit)}
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from mmface4d.arrays import Points, Rotation, Vertices
 from mmface4d.transforms import rotation_from_rotvec
 from reconstruct.models.model import MorphableModel
 
+POSE = 6  # unknowns of a pose: rotation vector, shift
+
 
 @dataclass(frozen=True)
 class Actor:

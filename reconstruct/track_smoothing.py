@@ -12,12 +12,11 @@ import numpy as np
 from jaxtyping import Float
 
 from mmface4d.arrays import Points, Rotation, TimestampsUsec
-from mmface4d.transforms import rotation_from_rotvec
+from mmface4d.transforms import cross_matrix, rotation_from_rotvec, rotvec_from_rotation
 from reconstruct.motion_noise import MotionModel, NoiseEstimate, smooth_robustly
 from reconstruct.smoother import Chain, Start
-from reconstruct.state import FrameFit
+from reconstruct.state import POSE, FrameFit
 
-POSE = 6
 # rotation, translation, expression; densities in rad^2/s^3, m^2/s^3, std^2/s^3. The lowest averages over about 0.2 s,
 # which quiets a still face nearly a hundredfold; 0.001 instead of 30 would damp a lid that rarely blinks (measured).
 # The highest lets a head turn 6 degrees and shift 3 cm, and an expression change by 3 standard deviations, from one
@@ -180,25 +179,13 @@ def about_pivot(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The same energy for turns about `pivot` and its shift, from those about `pivot_before` (world, metres)."""
     before_from_after = np.eye(len(gradient))
-    before_from_after[3:POSE, :3] = _cross(pivot - pivot_before)
+    before_from_after[3:POSE, :3] = cross_matrix(pivot - pivot_before)
     return before_from_after.T @ hessian @ before_from_after, before_from_after.T @ gradient
-
-
-def _cross(vector: np.ndarray) -> np.ndarray:
-    x, y, z = vector
-    return np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=float)
-
-
-def rotvec_from_rotation(rotation: Rotation) -> Points:
-    """Axis times angle, radians, angle <= pi."""
-    from scipy.spatial.transform import Rotation as ScipyRotation
-
-    return ScipyRotation.from_matrix(rotation).as_rotvec()
 
 
 def left_jacobian(rotvec: Points) -> Float[np.ndarray, "3 3"]:
     """J with exp(rotvec + d) = exp(J d) exp(rotvec) to first order (Sola 2018, equation 145)."""
-    angle, cross = float(np.linalg.norm(rotvec)), _cross(rotvec)
+    angle, cross = float(np.linalg.norm(rotvec)), cross_matrix(rotvec)
     if angle < 1e-4:
         return np.eye(3) + cross / 2 + cross @ cross / 6
     return np.eye(3) + (1 - np.cos(angle)) / angle**2 * cross + (angle - np.sin(angle)) / angle**3 * cross @ cross

@@ -9,12 +9,12 @@ from mmface4d.transforms import invert, rotation_angle_deg, rotation_from_rotvec
 from reconstruct.hits import hits_in_memory
 from reconstruct.levenberg_marquardt import _system, expression_prior, minimise
 from reconstruct.observation import Observation
-from reconstruct.parameters import POSE, Free, Problem, Solution, Terms, make_problem
+from reconstruct.parameters import Free, Problem, Solution, Terms, make_problem
 from reconstruct.raster import make_rasterizer
 from reconstruct.rig_refinement import UNKNOWNS, RigCorrection
 from reconstruct.rows import DepthTerm, LandmarkTerm
 from reconstruct.seen import Seen
-from reconstruct.state import FrameFit, average_actor, posed
+from reconstruct.state import POSE, FrameFit, average_actor, posed
 from tests.reconstruct.scene import DEPTH, SERIALS, bumpy_model, observe, pose_in_front, rig
 
 TERMS = Terms(depth=DepthTerm(), landmark=LandmarkTerm(sigma_px=2.0))

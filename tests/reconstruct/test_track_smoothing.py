@@ -7,16 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmface4d.transforms import rotation_angle_deg, rotation_from_rotvec
+from mmface4d.transforms import rotation_angle_deg, rotation_from_rotvec, rotvec_from_rotation
 from reconstruct.smoother import Chain, Noise, Start, smooth
-from reconstruct.state import FrameFit
+from reconstruct.state import POSE, FrameFit
 from reconstruct.track_smoothing import (
-    POSE,
     Chart,
     FrameInformation,
     about_pivot,
     left_jacobian,
-    rotvec_from_rotation,
     smoothed,
     smoothed_track,
 )
