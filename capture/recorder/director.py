@@ -181,7 +181,11 @@ class Director:
         try:
             self._check_disk()
             self._await_devices()
-            path = self._film(item)
+            room_dbfs = self._lead_in(item)
+            called_off = self._called_off(item)
+            if called_off is not None:
+                return called_off
+            path = self._film(item, room_dbfs)
             verdict = self._judged(item, path)
         except (DeviceError, DiskFullError, RecordingError, TakeError) as error:
             return self._fault(item, error)
@@ -205,11 +209,30 @@ class Director:
                 self._show("fault", message=f"{error.message}; waiting for it")
             time.sleep(RETRY_S)
 
-    def _film(self, item: ScriptItem) -> Path:
+    def _lead_in(self, item: ScriptItem) -> float:
+        """Everybody gets ready, and the actor sees the countdown; returns the room's level."""
         for performer in self.performers:
             performer.prepare(item)
         self._show("countdown")
-        room_dbfs = self._wait_quietly(self.settings.countdown_s)
+        return self._wait_quietly(self.settings.countdown_s)
+
+    def _called_off(self, item: ScriptItem) -> Move | None:
+        """Before anything is recorded, somebody may stop or quit; what else was pressed had no take to act on."""
+        early = []
+        while not self._pressed.empty():
+            early.append(self._pressed.get())
+        commands = [command for command, _ in early]
+        for command, text in early:
+            if command == "note":
+                self._moved(command, text, item)
+        if "quit" in commands:
+            return QUIT
+        if "stop" in commands:
+            self._show("idle", message="called off before it began")
+            return STAY
+        return None
+
+    def _film(self, item: ScriptItem, room_dbfs: float) -> Path:
         path = self.session.new_take(item.id)
         self.recorder.begin(path, source={"item": item.model_dump(mode="json"), "subject": self.session.record.subject})
         self._show("recording", take=path.name, message="")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from capture.recorder.director import Director, DirectorSettings, Look
+from capture.recorder.director import Command, Director, DirectorSettings, Look
 from capture.recorder.verdict import judge
 from mmface4d.errors import BusyError, DeviceError, DiskFullError, InputError
 from mmface4d.session import ScriptItem, Session, create_session, held, open_session
@@ -107,6 +107,43 @@ def test_what_an_earlier_run_left_to_be_repeated_is_tried_again(session: Session
     session.append("skipped", SCRIPT[1].id)
     director(session, devices, Speaker(devices), auto=True).run()
     assert [state.status for state in open_session(session.path).states.values()] == ["kept", "skipped", "kept"]
+
+
+def test_what_was_pressed_before_the_take_began_does_not_end_it(session: Session, devices: LiveDevices) -> None:
+    made = director(session, devices, Speaker(devices))
+    thread = threading.Thread(target=made.run)
+    thread.start()
+    for command in ("record", "record", "keep", "retake", "next"):
+        made.press(command)  # type: ignore[arg-type]
+    wait_for(made, "recording")
+    time.sleep(1.2)
+    assert made.look().phase == "recording"
+    made.press("quit")
+    thread.join(10)
+    assert not thread.is_alive()
+    state = open_session(session.path).states[SCRIPT[0].id]
+    assert state.takes == ["001-00_0001-v1"]
+    assert state.kept_take is None
+
+
+@pytest.mark.parametrize(("command", "then"), [("stop", "idle"), ("quit", "finished")])
+def test_a_take_is_called_off_before_it_begins(
+    session: Session, devices: LiveDevices, command: Command, then: str
+) -> None:
+    made = director(session, devices, Speaker(devices))
+    thread = threading.Thread(target=made.run)
+    thread.start()
+    made.press("record")
+    wait_for(made, "countdown")
+    made.press("note", "coughed")
+    made.press(command)
+    wait_for(made, then)
+    made.press("quit")
+    thread.join(10)
+    state = open_session(session.path).states[SCRIPT[0].id]
+    assert state.takes == []
+    assert state.notes == ["coughed"]
+    assert not any(session.takes.iterdir())
 
 
 def test_an_operator_leads(session: Session, devices: LiveDevices) -> None:
