@@ -1,8 +1,9 @@
 """Whether recording keeps up: three cameras at 30 fps and sound into one take, through the real driver code.
 
-    python benchmarks/recording.py --work WORK [--seconds 120]
+    python benchmarks/recording.py --work WORK [--seconds 120] [--page]
 
-The virtual rig's pictures are rendered beforehand and played in a loop, so that only recording is measured. Prints
+The virtual rig's pictures are rendered beforehand and played in a loop, so that only recording is measured.
+With --page, a headless Chromium shows the operator's page meanwhile. Prints
 JSON: lost captures and samples, queues, CPU share, bytes a second; and depth compression beside PNG and plain zstd on
 the same pictures.
 """
@@ -11,8 +12,10 @@ import os
 import resource
 import shutil
 import statistics
+import subprocess
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +25,44 @@ from common import print_json, say
 
 from capture.devices.azure_kinect import AzureKinects
 from capture.devices.camera import CameraSettings, Capture
+from capture.pages.server import PagesServer
+from capture.recorder.director import Director
 from capture.recorder.recorder import Recorder, RecorderSettings
 from capture.recorder.rig_keeper import RigKeeper
+from capture.recorder.verdict import judge
 from capture.sound_track import SoundFormat
 from capture.virtual.stage import Clip
 from mmface4d.depth_codec import decode_depth, encode_depth
+from mmface4d.session import ScriptItem, create_session
 from mmface4d.take import open_take
 from mmface4d.virtual_studio import VirtualStudio
 
 
-def record(studio: VirtualStudio, path: Path, *, seconds: float) -> dict[str, Any]:
+@contextmanager
+def shown_page(recorder: Recorder, work: Path) -> Iterator[None]:
+    """The operator's page in a browser, with previews and levels running; nobody presses anything."""
+    session = create_session(work / "session", subject="P01", script=[ScriptItem(id="00_0001", text="Good morning.")])
+    director = Director(session, recorder, judge=lambda path, faults: judge(path, faults=faults))
+    program = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
+    if program is None:
+        raise click.ClickException("--page needs Chromium")
+    server = PagesServer(director, recorder, session)
+    url = server.start().operator
+    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--mute-audio", f"--user-data-dir={work / 'browser'}"]
+    flags += ["--remote-debugging-port=0", "--disable-background-networking", "--no-first-run"]
+    with (work / "browser.log").open("wb") as log:
+        browser = subprocess.Popen([program, *flags, url], stdout=log, stderr=log)
+    try:
+        yield
+        if browser.poll() is not None:
+            raise click.ClickException(f"Chromium ended; see {work / 'browser.log'}")
+    finally:
+        browser.terminate()
+        browser.wait()
+        server.stop()
+
+
+def record(studio: VirtualStudio, path: Path, *, seconds: float, page: bool) -> dict[str, Any]:
     """One long take."""
     made: list[Recorder] = []
 
@@ -51,7 +82,9 @@ def record(studio: VirtualStudio, path: Path, *, seconds: float) -> dict[str, An
         resources.callback(recorder.close)
         microphone.open(recorder.on_block, lambda error: faults.append(str(error)))
         resources.callback(microphone.close)
-        time.sleep(2.0)
+        if page:
+            resources.enter_context(shown_page(recorder, path.parent))
+        time.sleep(4.0)
         usage, began = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
         recorder.begin(path, source={})
         time.sleep(seconds)
@@ -122,15 +155,17 @@ def compression(clip: Clip, *, pictures: int = 30) -> dict[str, Any]:
 @click.command()
 @click.option("--work", type=click.Path(path_type=Path), required=True)
 @click.option("--seconds", type=float, default=120.0, show_default=True)
-def main(work: Path, seconds: float) -> None:
+@click.option("--page", is_flag=True, help="With the operator's page open in a headless Chromium.")
+def main(work: Path, seconds: float, page: bool) -> None:
     """Print the figures as JSON."""
     path = work / "recorded"
-    shutil.rmtree(path, ignore_errors=True)
+    for old in (path, work / "session", work / "browser"):
+        shutil.rmtree(old, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)
     with VirtualStudio() as studio:
         table = compression(studio.stage.idle)
         say(table)
-        figures = record(studio, path, seconds=seconds)
+        figures = record(studio, path, seconds=seconds, page=page)
     print_json({"recording": figures | missing(path), "depth_compression": table})
 
 
