@@ -13,6 +13,7 @@ from mmface4d.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PRECONDITION, Mmfac
 # command -> (module:attribute, one-line help); the help stands here so that `--help` imports nothing
 COMMANDS = {
     "demo": ("mmface4d.demo:demo", "The whole loop on a virtual rig, with a report to look at."),
+    "corpus": ("corpus.corpus_commands:corpus", "Choose sentences, look at them, make a script for each actor."),
     "session": ("corpus.session_commands:session", "Make and show recording sessions."),
     "record": ("mmface4d.record_command:record", "Record a session with the rig, or the virtual one."),
     "doctor": ("mmface4d.doctor:doctor", "Check this machine before a recording."),
