@@ -31,6 +31,8 @@ MAX_TEXT, MAX_ITEMS, MAX_LINE_BYTES = 1000, 100_000, 1 << 16
 MAX_LOG_BYTES = 256 << 20
 # ids become parts of folder names, so no path can hide in one
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+# what a line of a corpus has beside a script's; such a line may stand in a script
+OF_A_CORPUS = frozenset({"scenario", "phonemes"})
 Status = Literal["pending", "kept", "retake", "skipped"]
 
 
@@ -221,7 +223,10 @@ def read_script(path: Path) -> list[ScriptItem]:
 
 def _item(path: Path, number: int, line: bytes) -> ScriptItem:
     try:
-        return ScriptItem.model_validate(json.loads(line.decode("utf-8-sig")))
+        value = json.loads(line.decode("utf-8-sig"))
+        if isinstance(value, dict):
+            value = {name: item for name, item in value.items() if name not in OF_A_CORPUS}
+        return ScriptItem.model_validate(value)
     except ValidationError as error:
         raise InputError(f"{path}, line {number}: {_first(error)}", hint="mend the line named") from error
     except (ValueError, RecursionError) as error:
