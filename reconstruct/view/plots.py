@@ -6,6 +6,8 @@ from html import escape
 import numpy as np
 from jaxtyping import Float, Int
 
+from mmface4d.page.svg import nice, svg
+
 WIDTH, HEIGHT = 520, 130
 LEFT, RIGHT, TOP, BOTTOM = 54, 10, 10, 22
 STATUS_HEIGHT = 34
@@ -35,7 +37,7 @@ def line_plot(
 ) -> str:
     """Values over time from zero up; NaN leaves a gap, and so does a step in time of more than twice the usual."""
     finite = values[np.isfinite(values)]
-    ceiling = top or _nice(float(np.percentile(finite, 99.5)) * 1.15 if len(finite) else 1.0)
+    ceiling = top or nice(float(np.percentile(finite, 99.5)) * 1.15 if len(finite) else 1.0)
     axes = Axes((float(seconds[0]), float(seconds[-1])), ceiling)
     marks = [_grid(axes, value, unit) for value in (0.0, ceiling / 2, ceiling)]
     for run in _runs(seconds, values):
@@ -45,7 +47,7 @@ def line_plot(
             marks.append(f'<circle class="dot" cx="{axes.x(s):.1f}" cy="{axes.y(v):.1f}" r="2"/>')
         else:
             marks.append(f'<polyline class="line" points="{points}"/>')
-    return _svg(HEIGHT, [*marks, *_time_ticks(axes, HEIGHT)])
+    return svg([*marks, *_time_ticks(axes, HEIGHT)], width=WIDTH, height=HEIGHT)
 
 
 def status_plot(seconds: Float[np.ndarray, "n"], status: Int[np.ndarray, "n"], frame_s: float) -> str:
@@ -60,7 +62,7 @@ def status_plot(seconds: Float[np.ndarray, "n"], status: Int[np.ndarray, "n"], f
         bars.append(
             f'<rect x="{left:.1f}" y="2" width="{right - left:.1f}" height="{STATUS_HEIGHT - 24}" fill="{ink}"/>'
         )
-    return _svg(STATUS_HEIGHT, [*bars, *_time_ticks(axes, STATUS_HEIGHT)])
+    return svg([*bars, *_time_ticks(axes, STATUS_HEIGHT)], width=WIDTH, height=STATUS_HEIGHT)
 
 
 def _runs(seconds: np.ndarray, values: np.ndarray) -> list[list[tuple[float, float]]]:
@@ -87,21 +89,9 @@ def _grid(axes: Axes, value: float, unit: str) -> str:
 
 def _time_ticks(axes: Axes, height: int) -> list[str]:
     low, high = axes.seconds
-    step = _nice((high - low) / 6 or 1.0)
+    step = nice((high - low) / 6 or 1.0)
     ticks = np.arange(0, high - low + step * 1e-6, step)
     return [
         f'<text x="{axes.x(low + tick):.1f}" y="{height - 6}" text-anchor="middle">{tick:.3g} s</text>'
         for tick in ticks
     ]
-
-
-def _nice(value: float) -> float:
-    """The next number up of 1, 2, 2.5, 5 times a power of ten."""
-    if not np.isfinite(value) or value <= 0:
-        return 1.0
-    power = 10.0 ** np.floor(np.log10(value))
-    return float(next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= value * (1 - 1e-9)))
-
-
-def _svg(height: int, parts: list[str]) -> str:
-    return f'<svg class="plot" viewBox="0 0 {WIDTH} {height}" role="img">{"".join(parts)}</svg>'

@@ -3,17 +3,14 @@
 import base64
 import math
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
 
-from mmface4d import __version__
-from mmface4d.files import atomic_path
+from mmface4d.page import markup
+from mmface4d.page.page import write_page
 from mmface4d.sequence import STATUS
-from reconstruct.view import markup
 from reconstruct.view.figures import (
     camera_place,
     duration_s,
@@ -68,15 +65,7 @@ def write_report(
         _sync(scene),
         _calibration(scene, pictures.overlay),
     ]
-    template = Template(files("reconstruct.view").joinpath("template.html").read_text(encoding="utf-8"))
-    page = template.substitute(
-        title=markup.escape(_title(scene)),
-        subtitle=markup.escape(_subtitle(scene)),
-        body="\n".join(part for part in parts if part),
-        footer=f"Made by mmface4d {__version__}.",
-    )
-    with atomic_path(path) as partial:
-        partial.write_text(page, encoding="utf-8", errors="replace")  # a file name need not be valid text
+    write_page(path, title=_title(scene), subtitle=_subtitle(scene), parts=parts)
     return figures(scene, residuals)
 
 
