@@ -6,26 +6,21 @@ no sentence depends on the one before.
 """
 
 import json
-import re
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from capture.virtual.voice import SAMPLE_RATE
 from mmface4d.errors import InputError, MissingBackendError, UsageError
+from mmface4d.espeak import PROCESS, espeak_paths, espeak_voices
 
 MAX_CHARACTERS = 1000  # about a minute; a sentence of a corpus has less than 200
 TIMEOUT_S = 60.0
 STRESS = "ˈ"
-PROCESS = Path(__file__).with_name("espeak_process.py")
 LIMITS = {"rate": (80, 450), "pitch": (0, 99), "pitch_range": (0, 99)}
-# what people write for what espeak-ng calls otherwise
-VOICES = {"zh": "cmn", "mandarin": "cmn", "chinese": "cmn", "english": "en", "zh-hk": "yue", "en-uk": "en-gb"}
-_LANGUAGE = re.compile(r"[A-Za-z]{2,12}(-[A-Za-z0-9]{2,8})*")
 _INSTALL = 'pip install "mmface4d[capture]"'
 
 
@@ -70,7 +65,7 @@ def say(text: str, language: str = "en", *, rate: int = 165, pitch: int = 50, pi
         if not low <= value <= high:
             raise UsageError(f"{name} {value} of the voice is out of bounds", hint=f"choose {low} to {high}")
     library, data = _installed()
-    request = {"library": library, "data": data, "text": text, "voices": _voices(language), **numbers}
+    request = {"library": library, "data": data, "text": text, "voices": espeak_voices(language), **numbers}
     answer, sound = _ask(request, text)
     if answer.get("error") == "language":
         raise InputError(f"espeak-ng speaks no language {language!r}", hint='use a code such as "en", "zh" or "de"')
@@ -93,23 +88,9 @@ def _checked_text(text: str) -> str:
     return clean
 
 
-def _voices(language: str) -> list[str]:
-    """espeak-ng's names for a language tag, the most special one first."""
-    tag = language.strip().replace("_", "-")
-    if not _LANGUAGE.fullmatch(tag):
-        raise InputError(f"{language!r} is no language", hint='use a code such as "en", "zh" or "de"')
-    parts = tag.lower().split("-")
-    tags = ["-".join(parts[:count]) for count in range(len(parts), 0, -1)]
-    return [VOICES.get(tag, tag) for tag in tags]
-
-
 def _installed() -> tuple[str, str]:
     """Paths of the library and of its data."""
-    try:
-        import espeakng_loader
-    except ImportError as error:
-        raise MissingBackendError("the virtual actor's voice, espeak-ng, is not installed", hint=_INSTALL) from error
-    return str(espeakng_loader.get_library_path()), str(espeakng_loader.get_data_path())
+    return espeak_paths(needed_for="the virtual actor's voice", extra="capture")
 
 
 def _ask(request: dict[str, object], text: str) -> tuple[dict[str, object], bytes]:

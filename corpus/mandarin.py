@@ -1,0 +1,52 @@
+"""Mandarin's initials and finals by pypinyin."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from mmface4d.errors import MissingBackendError
+
+CHUNK = 2000
+
+
+def mandarin_phonemes(texts: Sequence[str], *, workers: int = 1) -> list[tuple[str, ...]]:
+    """Initials and finals with tone of each text; characters that are no Han have none."""
+    _pypinyin()
+    if workers == 1 or len(texts) <= CHUNK:
+        return [_phonemes(text) for text in texts]
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    # threads may be running, which a forked process would lose
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        return list(pool.map(_phonemes, texts, chunksize=CHUNK))
+
+
+def _pypinyin() -> Any:
+    try:
+        import pypinyin
+    except ImportError as error:
+        raise MissingBackendError(
+            "pypinyin, which reads Chinese, is not installed", hint='pip install "mmface4d[corpus]"'
+        ) from error
+    return pypinyin
+
+
+def _phonemes(text: str) -> tuple[str, ...]:
+    pypinyin = _pypinyin()
+    style = pypinyin.Style.TONE3
+    # tones as they are spoken: 你好 is ni2 hao3
+    syllables = pypinyin.lazy_pinyin(
+        text, style=style, errors="ignore", neutral_tone_with_five=True, tone_sandhi=True
+    )  # fmt: skip
+    return tuple(unit for syllable in syllables for unit in _units(syllable))
+
+
+@lru_cache(maxsize=4096)
+def _units(syllable: str) -> tuple[str, ...]:
+    """`zhuang1` is zh, uang1; y and w are no initials but a way to write finals."""
+    from pypinyin.contrib.tone_convert import to_finals_tone3, to_initials
+
+    initial = to_initials(syllable, strict=True)
+    final = to_finals_tone3(syllable, strict=True, neutral_tone_with_five=True, v_to_u=False)
+    return tuple(unit for unit in (initial, final.replace("ü", "v")) if unit)
