@@ -173,7 +173,9 @@ def check(paths: tuple[Path, ...], as_json: bool) -> None:
             f"{len(bad)} of {len(paths)} takes are bad: {', '.join(bad)}", hint="see the reasons above"
         )
     if unread:
-        raise SomeItemsFailedError(f"{len(unread)} of {len(paths)} are no takes", hint="see above; the others are good")
+        raise SomeItemsFailedError(
+            f"{len(unread)} of {len(paths)} cannot be checked", hint="see above; the others are good"
+        )
 
 
 @take.command(epilog=RECOVER_EPILOG)

@@ -24,6 +24,7 @@ from mmface4d.progress import progress
 from mmface4d.take import CAMERA_METADATA, TAKE_METADATA, open_take, write_record
 from mmface4d.take_record import AudioRecord, FramesRecord, TakeRecord
 from mmface4d.take_streams import SOUND_CHANNEL, StreamsReader, StreamsWriter, lock
+from mmface4d.withdrawal import refuse_withdrawn
 
 STREAMS, RECORD, AUDIO = "streams.mcap", "take.json", "audio.wav"
 IMPORTED = ("k4a mkv", "images")
@@ -46,9 +47,10 @@ class RecoveryReport:
 
 
 def recover_take(path: Path) -> RecoveryReport:
-    """Makes a take whole again; raises TakeError where nothing can be saved, and then changes nothing."""
+    """Makes a take whole again; raises TakeError or ConsentError where it cannot or may not, and then changes nothing."""
     if not path.is_dir():
         raise TakeError(f"{path} is no take: no such folder", hint="check the path")
+    refuse_withdrawn(path)
     source = next((path / name for name in (STREAMS, DAMAGED) if (path / name).is_file()), None)
     if source is None:
         raise TakeError(

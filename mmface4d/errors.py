@@ -49,6 +49,10 @@ class ModelError(InputError):
     """A morphable model that is unknown, damaged or of another kind."""
 
 
+class ConsentError(Mmface4dError):
+    """A person may not be recorded, or what was recorded of them may not be used."""
+
+
 class FaceNotFoundError(Mmface4dError):
     """No face where one is needed."""
 

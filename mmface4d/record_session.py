@@ -4,12 +4,14 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmface4d.arrays import ColorImage, DepthImage
 from mmface4d.cameras import RgbdCamera
 from mmface4d.errors import Mmface4dError
+from mmface4d.permission import recording_permit
 from mmface4d.session import Session, held, read_log
 
 if TYPE_CHECKING:
@@ -59,13 +61,14 @@ class FaceFinder:
 
 
 def record_session(path: Path, options: RecordOptions, *, say: Callable[[str], None]) -> Session:
-    """Records until the script is done or somebody ends it; raises DeviceError, BusyError and what a full disk raises.
+    """Records until the script is done or somebody ends it; `say` gets lines for the terminal.
 
-    `say` gets lines for the terminal.
+    Raises ConsentError where the person may not be recorded, DeviceError, BusyError and what a full disk raises.
     """
     from mmface4d.virtual_studio import VirtualStudio
 
     with held(path) as session, ExitStack() as resources:
+        recording_permit(session, virtual=options.virtual, today=date.today())
         before = session.unfinished_takes()
         for unfinished in before:
             say(f"unfinished from before: {unfinished}; save it with: mmface4d take recover {unfinished}")
@@ -120,7 +123,11 @@ def _direct(
     resources.callback(ear.close)
     ear.ready()
 
+    def permit() -> dict[str, Any]:
+        return recording_permit(session, virtual=options.virtual, today=date.today())
+
     def ready() -> None:
+        permit()  # somebody may withdraw while they are recorded
         keeper.ready()
         ear.ready()
 
@@ -128,6 +135,7 @@ def _direct(
     return Director(
         session, recorder, judge=lambda path, faults: judge(path, faults=faults, find_face=find_face),
         performers=(studio,) if studio else (), ready=ready, settings=DirectorSettings(auto=options.auto),
+        source=permit(),
     )  # fmt: skip
 
 

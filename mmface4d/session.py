@@ -1,6 +1,7 @@
 """A session folder: one actor, one script, and a log from which everything that happened can be told.
 
-    session.json     who and how
+    session.json     who and how; session.copy.json is the same, for when a disk damages the first
+    subject.json     who, and what they consented to, where the session lies in no lab
     script.jsonl     the sentences, in order
     log.jsonl        one event a line, appended and flushed to the disk; a last line cut short by a kill is dropped
     takes/           one folder a take: 003-00_0012-v2 is the second try at the third sentence, 00_0012
@@ -24,8 +25,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from mmface4d.errors import InputError
 from mmface4d.files import atomic_path, disk_full_is_an_error, read_json, sync, write_json
 from mmface4d.locks import locked
+from mmface4d.session_folders import COPY, RECORD
+from mmface4d.subject import OWN_RECORD, Consent, Subject, enter_subject, mistakes, subject_path
 
-FORMAT = 1
+FORMAT = 2
 EMOTIONS = ("neutral", "angry", "disgust", "fear", "happy", "sad", "surprise")
 MAX_TEXT, MAX_ITEMS, MAX_LINE_BYTES = 1000, 100_000, 1 << 16
 MAX_LOG_BYTES = 256 << 20
@@ -50,12 +53,25 @@ class ScriptItem(_Strict):
     practice: bool = False
 
 
-class SessionRecord(_Strict):
-    """What stands in `session.json`: a pseudonym, never a name."""
+class Sheet(_Strict):
+    """How a session is recorded: what a later reader cannot see in the takes."""
 
-    format: int = FORMAT
+    room: Annotated[str, StringConstraints(max_length=200)] = ""
+    microphone: Annotated[str, StringConstraints(max_length=200)] = ""
+    microphone_cm: Annotated[float, Field(gt=0, le=1000)] | None = None  # from the mouth
+    warm_up_min: Annotated[float, Field(ge=0, le=10_000)] | None = None  # the cameras had been on for so long
+    notes: Annotated[str, StringConstraints(max_length=2000)] = ""
+
+
+class SessionRecord(_Strict):
+    """What stands in `session.json`: a pseudonym, never a name; the consent as it was when the session was made."""
+
+    format: Annotated[int, Field(ge=1, le=FORMAT)] = FORMAT
     subject: Id
     created: str
+    virtual: bool = False  # nobody is recorded, only the virtual actor
+    consent: Consent | None = None
+    sheet: Sheet = Sheet()
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -161,38 +177,72 @@ def _version(name: str) -> int:
 
 
 def create_session(
-    path: Path, *, subject: str, script: list[ScriptItem], settings: dict[str, Any] | None = None
-) -> Session:
-    """Makes a session folder; `session.json`, written last, says that it is whole."""
-    if path.exists() and any(path.iterdir()):
-        raise InputError(f"{path} exists and is not empty", hint="choose another folder for the new session")
+    path: Path, *, subject: str, script: list[ScriptItem], settings: dict[str, Any] | None = None,
+    person: Subject | None = None, virtual: bool = False, sheet: Sheet | None = None,
+) -> Session:  # fmt: skip
+    """Makes a session folder; `session.json`, written last, says that it is whole.
+
+    The record of `person` is written, or brought up to date. Without a person only the virtual actor can be recorded.
+    Raises InputError where the folder is in use or the subject is no pseudonym, and what `enter_subject` raises.
+    """
     _refuse_doubles(script)
+    made = _record(subject, settings=settings or {}, virtual=virtual, sheet=sheet or Sheet())
+    _refuse_used(path)
+    with disk_full_is_an_error(path), locked(path / ".lock", what=f"session {path}"):
+        _refuse_used(path)  # now that nobody else can make one here
+        (path / "takes").mkdir(parents=True, exist_ok=True)
+        if person is not None:
+            entered = enter_subject(subject_path(path, subject), person)
+            made = made.model_copy(update={"consent": entered.consent})
+        with atomic_path(path / "script.jsonl") as partial:
+            partial.write_text("".join(item.model_dump_json() + "\n" for item in script), encoding="utf-8")
+        for name in (COPY, RECORD):
+            write_json(path / name, made.model_dump(mode="json"))
+    return Session(path, made, tuple(script))
+
+
+def _record(subject: str, *, settings: dict[str, Any], virtual: bool, sheet: Sheet) -> SessionRecord:
+    created = datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        record = SessionRecord(
-            subject=subject, created=datetime.now(UTC).isoformat(timespec="seconds"), settings=settings or {}
-        )
+        return SessionRecord(subject=subject, created=created, settings=settings, virtual=virtual, sheet=sheet)
     except ValidationError as error:
         raise InputError(
             f"{subject!r} cannot be a pseudonym: letters, digits, _ . - only", hint="for example P07; never a name"
         ) from error
-    with disk_full_is_an_error(path):
-        (path / "takes").mkdir(parents=True, exist_ok=True)
-    with atomic_path(path / "script.jsonl") as partial:
-        partial.write_text("".join(item.model_dump_json() + "\n" for item in script), encoding="utf-8")
-    write_json(path / "session.json", record.model_dump(mode="json"))
-    return Session(path, record, tuple(script))
+
+
+def _refuse_used(path: Path) -> None:
+    """Raises InputError where there is more than what a killed attempt at making a session leaves."""
+    if not path.exists():
+        return
+    left = {each.name for each in path.iterdir() if not re.fullmatch(r"\.lock|\..+\.partial\..+", each.name)}
+    if not left <= {"takes", "script.jsonl", OWN_RECORD, COPY} or any((path / "takes").glob("*")):
+        raise InputError(f"{path} exists and is not empty", hint="choose another folder for the new session")
 
 
 def open_session(path: Path) -> Session:
     """Opens a session; raises InputError where it is missing or damaged, naming the line."""
-    if not (path / "session.json").is_file():
+    if not (path / RECORD).is_file() and not (path / COPY).is_file():
         raise InputError(f"{path} is no session: it has no session.json", hint="make one with: mmface4d session new")
-    value = read_json(path / "session.json")
+    return Session(path, _read_record(path), tuple(read_script(path / "script.jsonl")))
+
+
+def _read_record(path: Path) -> SessionRecord:
     try:
-        record = SessionRecord.model_validate(value)
+        return SessionRecord.model_validate(read_json(path / RECORD))
+    except InputError as error:
+        raise InputError(error.message, hint=_how_to_mend(path)) from error
     except ValidationError as error:
-        raise InputError(f"{path / 'session.json'} is damaged: {_first(error)}", hint="mend the line named") from error
-    return Session(path, record, tuple(read_script(path / "script.jsonl")))
+        raise InputError(f"{path / RECORD} is damaged: {mistakes(error)}", hint=_how_to_mend(path)) from error
+
+
+def _how_to_mend(path: Path) -> str:
+    """What to do about a damaged `session.json`; everything else in the folder is untouched by that."""
+    try:
+        SessionRecord.model_validate(read_json(path / COPY))
+    except (InputError, ValidationError):
+        return 'write it anew, for example: {"subject": "P07", "created": ""}; script, log and takes are not touched'
+    return f"nothing is lost; put its copy in its place: cp {path / COPY} {path / RECORD}"
 
 
 @contextmanager

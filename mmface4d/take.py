@@ -29,6 +29,7 @@ from mmface4d.take_record import (
     UnmatchedRecord,
 )
 from mmface4d.take_streams import StreamsReader, StreamsWriter
+from mmface4d.withdrawal import refuse_withdrawn
 
 MISSING = -1  # in a FrameTable: the camera has no capture of that frame
 MAX_RECORD_BYTES = 512 << 20
@@ -205,8 +206,9 @@ class Take:
 
 
 def open_take(path: Path | str) -> Take:
-    """Opens a finished take; raises TakeError where it is missing, unfinished or damaged."""
+    """Opens a finished take; raises TakeError where it is missing, unfinished or damaged, ConsentError if withdrawn."""
     path = Path(path)
+    refuse_withdrawn(path)  # here, because every use of a take passes here
     if not path.is_dir():
         raise TakeError(f"{path} is no take: no such folder", hint="make one with: mmface4d take import DIR -o TAKE")
     if not (path / "take.json").is_file():
