@@ -39,8 +39,11 @@ Examples:
   mmface4d take recover takes/001
   mmface4d take recover takes/001 --json
 """
-
-
+PACK_EPILOG = """\b
+Examples:
+  mmface4d take pack takes/001
+  mmface4d take pack sessions/P07/takes/* --json
+"""
 CLAP_EPILOG = """\b
 Examples:
   mmface4d take clap takes/clap
@@ -50,7 +53,7 @@ Examples:
 
 @click.group(epilog=TAKE_EPILOG)
 def take() -> None:
-    """Import, export, show, check and recover takes; measure sound against picture."""
+    """Import, export, show, check, recover and pack takes; measure sound against picture."""
 
 
 @take.command("import", epilog=IMPORT_EPILOG)
@@ -187,6 +190,34 @@ def recover(path: Path, as_json: bool) -> None:
 
     report = recover_take(path)
     click.echo(json.dumps(report_json(report), indent=1) if as_json else report_text(report))
+
+
+@take.command(epilog=PACK_EPILOG)
+@click.argument("paths", metavar="TAKE...", nargs=-1, required=True, type=PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def pack(paths: tuple[Path, ...], as_json: bool) -> None:
+    """Make finished takes smaller without any loss; every picture is compared before the old streams go."""
+    from capture.pack import PackReport, pack_take, report_json, report_text
+
+    reports: list[PackReport] = []
+    failed: list[Path] = []
+    for path in dict.fromkeys(paths):
+        try:
+            reports.append(pack_take(path))
+        except Mmface4dError as error:
+            if len(paths) == 1:
+                raise
+            click.echo(f"{path}: {error.message}", err=True)
+            failed.append(path)
+            continue
+        if not as_json:
+            click.echo(report_text(reports[-1]))
+    if as_json:
+        click.echo(json.dumps([report_json(report) for report in reports], indent=1))
+    if failed:
+        raise SomeItemsFailedError(
+            f"{len(failed)} of {len(paths)} takes were not packed", hint="see above; they were not touched"
+        )
 
 
 @take.command("clap", epilog=CLAP_EPILOG)

@@ -5,6 +5,7 @@ original is kept as `streams.mcap.damaged`. `take.json` is written last, so a re
 """
 
 import filecmp
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,7 +48,7 @@ class RecoveryReport:
 
 
 def recover_take(path: Path) -> RecoveryReport:
-    """Makes a take whole again; raises TakeError or ConsentError where it cannot or may not, and then changes nothing."""
+    """Makes a take whole again; where it cannot or may not, raises TakeError or ConsentError and changes nothing."""
     if not path.is_dir():
         raise TakeError(f"{path} is no take: no such folder", hint="check the path")
     refuse_withdrawn(path)
@@ -56,7 +57,7 @@ def recover_take(path: Path) -> RecoveryReport:
         raise TakeError(
             f"{path} is no take: it has no {STREAMS}", hint="import the recordings with: mmface4d take import"
         )
-    with _claimed(source):
+    with claimed(source):
         salvage = scan(source)
         former = _former_record(path)
         streams_whole = source.name == STREAMS and _is_whole(salvage)
@@ -70,11 +71,13 @@ def recover_take(path: Path) -> RecoveryReport:
 
 
 @contextmanager
-def _claimed(source: Path) -> Iterator[None]:
-    """Holds the streams, so that no take is recovered while it is being written."""
+def claimed(source: Path) -> Iterator[None]:
+    """Holds the streams, so that no take is recovered or packed while it is being written; clears what a kill left."""
     with source.open("rb") as file:
         lock(file.fileno(), source)
-        for leftover in source.parent.glob(".streams.*.partial*"):  # of a recovery that was killed
+        if not os.path.samestat(os.fstat(file.fileno()), source.stat()):
+            raise TakeError(f"{source} was replaced just now", hint="run the same command again")
+        for leftover in source.parent.glob(".streams.*.partial*"):  # of a recovery or packing that was killed
             leftover.unlink()
         yield
 
@@ -181,7 +184,10 @@ def _copy(salvage: Salvage, target: Path) -> None:
         if name == TAKE_METADATA or name.startswith(CAMERA_METADATA)
     }
     serials = list(salvage.cameras)
-    writer = StreamsWriter(target, metadata=head, attachments=salvage.attachments, serials=serials)
+    writer = StreamsWriter(
+        target, metadata=head, attachments=salvage.attachments, serials=serials,
+        depth_encoding=salvage.depth_encoding,
+    )  # fmt: skip
     with progress(f"recover {salvage.path.parent.name} (pictures)", salvage.pictures) as bar:
         for name, message in whole_messages(salvage):
             if name == SOUND_CHANNEL:

@@ -25,7 +25,16 @@ from capture.sound_track import SoundBlock, SoundFormat
 from mmface4d.errors import TakeError
 from mmface4d.take import CAMERA_METADATA, TAKE_METADATA, TakeCamera, camera_of
 from mmface4d.take_record import CameraRecord
-from mmface4d.take_streams import DAMAGE, KINDS, MAX_CHUNK_BYTES, RECORD_HEAD_BYTES, SOUND_CHANNEL, SOUND_HEAD
+from mmface4d.take_streams import (
+    DAMAGE,
+    DEPTH_ENCODING,
+    DEPTH_ENCODING_KEY,
+    KINDS,
+    MAX_CHUNK_BYTES,
+    RECORD_HEAD_BYTES,
+    SOUND_CHANNEL,
+    SOUND_HEAD,
+)
 
 READ = {Opcode.METADATA: Metadata, Opcode.ATTACHMENT: Attachment, Opcode.CHUNK: Chunk}
 KNOWN = {int(opcode) for opcode in Opcode}
@@ -70,6 +79,11 @@ class Salvage:
             return SoundFormat.from_metadata(self.metadata[TAKE_METADATA]) if self.sound_blocks else None
         except (KeyError, ValueError) as error:
             raise TakeError(f"{self.path} does not tell its sound's rate", hint=_NO_HEAD) from error
+
+    @property
+    def depth_encoding(self) -> str:
+        """How its depth pictures are packed."""
+        return self.metadata.get(TAKE_METADATA, {}).get(DEPTH_ENCODING_KEY, DEPTH_ENCODING)
 
     @property
     def fps(self) -> float:

@@ -17,7 +17,7 @@ COMMANDS = {
     "session": ("corpus.session_commands:session", "Make and show recording sessions."),
     "record": ("mmface4d.record_command:record", "Record a session with the rig, or the virtual one."),
     "doctor": ("mmface4d.doctor:doctor", "Check this machine before a recording."),
-    "take": ("capture.commands:take", "Import, export, show, check and recover takes."),
+    "take": ("capture.commands:take", "Import, export, show, check, recover and pack takes."),
     "calibrate": ("calibration.commands:calibrate", "Find the cameras' poses on the actor's face."),
     "reconstruct": ("reconstruct.commands:reconstruct", "Turn a take into a mesh sequence."),
     "view": ("reconstruct.view.commands:view", "Write a preview video and a report of a take or a sequence."),

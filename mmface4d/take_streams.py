@@ -38,6 +38,7 @@ RECORD_HEAD_BYTES = 9  # opcode and length
 MESSAGE_HEAD_BYTES = 22  # channel, sequence, two times
 MESSAGE_TIMES = struct.Struct("<QQ")  # the end of that head
 KINDS = {"color": "jpeg", "depth": DEPTH_ENCODING}
+DEPTH_ENCODING_KEY = "depth_encoding"  # in the take's metadata, where it is another than DEPTH_ENCODING
 SOUND_CHANNEL, SOUND_ENCODING = "/sound", "pcm-s24le"
 SOUND_HEAD = struct.Struct("<qi")  # number of the block's first sample, and how many were lost before it
 # what the mcap package raises on bytes that are no MCAP
@@ -48,8 +49,9 @@ class StreamsWriter:
     """Appends pictures to a new MCAP file; everything written so far survives a kill but for the chunk in progress."""
 
     def __init__(
-        self, path: Path, *, metadata: dict[str, dict[str, str]], attachments: dict[str, bytes], serials: list[str]
-    ) -> None:
+        self, path: Path, *, metadata: dict[str, dict[str, str]], attachments: dict[str, bytes], serials: list[str],
+        depth_encoding: str = DEPTH_ENCODING,
+    ) -> None:  # fmt: skip
         self._file = path.open("xb")
         self._path = path
         self._handed_over = 0
@@ -64,7 +66,7 @@ class StreamsWriter:
         self._channels = {
             (serial, kind): self._writer.register_channel(f"/{serial}/{kind}", encoding, 0)
             for serial in serials
-            for kind, encoding in KINDS.items()
+            for kind, encoding in {**KINDS, "depth": depth_encoding}.items()
         }
         self._sound = self._writer.register_channel(SOUND_CHANNEL, SOUND_ENCODING, 0)
 
