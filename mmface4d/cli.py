@@ -19,7 +19,8 @@ COMMANDS = {
     "doctor": ("mmface4d.doctor:doctor", "Check this machine before a recording."),
     "take": ("capture.commands:take", "Import, export, show, check, recover and pack takes."),
     "calibrate": ("calibration.commands:calibrate", "Find the cameras' poses on the actor's face."),
-    "reconstruct": ("reconstruct.commands:reconstruct", "Turn a take into a mesh sequence."),
+    "reconstruct": ("reconstruct.commands:reconstruct", "Turn takes, sessions or a whole lab into mesh sequences."),
+    "batch": ("reconstruct.batch_commands:batch", "See how far a batch is; bring it to a Slurm cluster."),
     "view": ("reconstruct.view.commands:view", "Write a preview video and a report of a take or a sequence."),
     "model": ("reconstruct.models.commands:model", "List, add and show morphable models."),
 }

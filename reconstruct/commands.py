@@ -2,10 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mmface4d.errors import UsageError
+from reconstruct.batch_commands import BatchOptions, batch_options, is_batch, reconstruct_batch
+
+if TYPE_CHECKING:
+    from reconstruct.settings import ReconstructSettings
 
 EPILOG = """\b
 Examples:
@@ -13,17 +18,21 @@ Examples:
   mmface4d reconstruct takes/* --calibration calibration.json --model ict -o sequences/
   mmface4d reconstruct takes/* --calibration calibration.json --one-actor -o sequences/
   mmface4d reconstruct takes/009 --calibration calibration.json --actor sequences/actor.npz -o 009.npz
+  mmface4d reconstruct lab/ --one-actor --workers 2
 """
 
 
 @click.command(epilog=EPILOG)
 @click.argument("takes", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--calibration", required=True, type=click.Path(path_type=Path), help="From mmface4d calibrate.")
+@click.option(
+    "--calibration", type=click.Path(path_type=Path),
+    help="From mmface4d calibrate. Default: calibration.json in the session, or above it in its lab.",
+)  # fmt: skip
 @click.option("--model", "model_name", default="canonical", show_default=True, help="See mmface4d model list.")
 @click.option("--solver", type=click.Choice(["fast", "paper"]), default="fast", show_default=True)
 @click.option("--rasterizer", type=click.Choice(["warp", "nvdiffrast", "pytorch3d"]), default="warp", show_default=True)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--one-actor", is_flag=True, help="TAKES show one person: solve shape and skin once, for all of them.")
+@click.option("--one-actor", is_flag=True, help="Solve shape and skin once: for all TAKES, or for each session.")
 @click.option("--actor", type=click.Path(path_type=Path), help="Use the actor.npz that --one-actor wrote.")
 @click.option(
     "--smooth/--no-smooth", default=True, show_default=True,
@@ -35,13 +44,14 @@ Examples:
 )  # fmt: skip
 @click.option("--frames", metavar="FIRST:END", help="Only these frames, for a try.")
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path),
-    help="A .npz file for one take, a folder for several.",
+    "-o", "--output", type=click.Path(path_type=Path),
+    help="A .npz file for one take, a folder for several. Default: sequences/ in the takes' session.",
 )  # fmt: skip
+@batch_options
 @click.option("--json", "as_json", is_flag=True, help="Print paths and figures as JSON.")
 def reconstruct(
     takes: tuple[Path, ...],
-    calibration: Path,
+    calibration: Path | None,
     model_name: str,
     solver: str,
     rasterizer: str,
@@ -51,13 +61,12 @@ def reconstruct(
     smooth: bool,
     refine_rig: bool,
     frames: str | None,
-    output: Path,
+    output: Path | None,
     as_json: bool,
+    **of_batch: Any,
 ) -> None:
-    """Turn TAKES into mesh sequences. A run that was stopped goes on where it was."""
-    from mmface4d.rig_calibration import load_calibration
-    from reconstruct.batch import reconstruct_takes, summary_text
-    from reconstruct.models.library import load_model
+    """Turn TAKES into mesh sequences: takes, sessions, or a whole lab. A run that was stopped goes on where it was."""
+    from reconstruct.batches.plan import Choice
     from reconstruct.settings import ReconstructSettings
 
     if one_actor and actor is not None:
@@ -70,11 +79,31 @@ def reconstruct(
         refine_rig=refine_rig,
         frames=_parse_frames(frames),
     )
-    outputs = _outputs(takes, output)
-    solved = _actor_output(outputs) if one_actor else None
+    options = BatchOptions(**of_batch)
+    if output is None or is_batch(takes, options):
+        choice = Choice(settings, model_name, calibration, output=output, actor=actor, one_actor=one_actor)
+        reconstruct_batch(takes, choice, options, as_json=as_json)
+    elif calibration is None:
+        raise UsageError("nothing says how the cameras stand", hint="give --calibration, or leave out -o in a session")
+    else:
+        _reconstruct_takes(
+            _outputs(takes, output), settings, model_name, calibration=calibration, actor=actor, one_actor=one_actor,
+            as_json=as_json,
+        )  # fmt: skip
+
+
+def _reconstruct_takes(
+    outputs: dict[Path, Path], settings: "ReconstructSettings", model_name: str, *, calibration: Path,
+    actor: Path | None, one_actor: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """One after the other, in this process."""
+    from mmface4d.rig_calibration import load_calibration
+    from reconstruct.batch import reconstruct_takes, summary_text
+    from reconstruct.models.library import load_model
+
     summaries = reconstruct_takes(
         outputs, calibration=load_calibration(calibration), model=load_model(model_name), settings=settings,
-        actor=actor, one_actor=solved,
+        actor=actor, one_actor=_actor_output(outputs) if one_actor else None,
     )  # fmt: skip
     click.echo(json.dumps(summaries, indent=1) if as_json else "\n".join(summary_text(s) for s in summaries))
 

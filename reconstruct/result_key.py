@@ -23,14 +23,12 @@ def result_key(
     actor: Path | None = None,
 ) -> dict[str, Any]:
     """Names and hashes of all inputs, and of the program that reads them."""
-    from calibration.landmarks import detector_version
-
     return {
-        "program": [__version__, RESULT_VERSION, detector_version()],
+        "program": program_version(),
         "take": str(take.path.resolve()),
-        "frames": _hash(take.info.frames.model_dump(mode="json")),
-        "cameras": _hash({serial: camera.record().model_dump(mode="json") for serial, camera in take.cameras.items()}),
-        "calibration": _hash(calibration.record()),
+        "frames": content_hash(take.info.frames.model_dump(mode="json")),
+        "cameras": content_hash({s: camera.record().model_dump(mode="json") for s, camera in take.cameras.items()}),
+        "calibration": content_hash(calibration.record()),
         "model": model.content_hash,
         "actor": None if actor is None else hashlib.sha256(actor.read_bytes()).hexdigest(),
         "settings": [
@@ -44,5 +42,13 @@ def result_key(
     }
 
 
-def _hash(content: Any) -> str:
+def program_version() -> list[Any]:
+    """What changes when the same inputs may give another result."""
+    from calibration.landmarks import detector_version
+
+    return [__version__, RESULT_VERSION, detector_version()]
+
+
+def content_hash(content: Any) -> str:
+    """SHA-256 of a value as JSON, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mmface4d.errors import DiskFullError, InputError
+from mmface4d.errors import InputError
 from mmface4d.progress import Progress, progress
 from mmface4d.rig_calibration import RigCalibration
 from mmface4d.take import open_take
 from reconstruct.actor_file import load_actor, read_actor, write_actor
+from reconstruct.batches.failures import is_transient
 from reconstruct.keyframes import (
     cameras_with_face,
     keyframe_count,
@@ -76,9 +77,9 @@ def _cameras_with_face(
                 TakeObserver(take, calibration, {})  # refuses a calibration of other cameras
                 seen = cameras_with_face(frames, landmarks_of(take, frames))
                 found[path] = dict(zip(frames, seen.tolist(), strict=True))
-        except DiskFullError:
-            raise
         except Exception as error:  # it is told again, with its reasons, when the take's own turn comes
+            if is_transient(error):  # the actor must not depend on whether a disk answered in time
+                raise
             failed = error
             report.note(f"{path} gives no keyframes: {error}")
         report.advance()
@@ -113,7 +114,8 @@ def _key(
     parts = []
     for path, frames in chosen.items():
         with open_take(path) as take:
-            parts.append([frames, result_key(take, calibration, model, settings=settings)])
+            # by its name: the same session elsewhere has the same actor, byte for byte
+            parts.append([frames, result_key(take, calibration, model, settings=settings) | {"take": take.name}])
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,0 +1,50 @@
+"""A lab of short takes of virtual actors, calibrated by the rig's truth, ready to be reconstructed."""
+
+import shutil
+from pathlib import Path
+
+from mmface4d.session import ScriptItem, create_session
+
+FPS = 30.0
+MOST_SPEECH_S = 3.0  # the takes are moments of one speech
+
+
+def make_lab(folder: Path, *, sessions: int, takes: int, frames: int) -> Path:
+    """A lab with so many sessions of so many takes; each session has an actor and a rig of its own.
+
+    What is there already is kept.
+    """
+    if not (folder / "lab.toml").is_file():
+        for number in range(sessions):
+            _make_session(folder / "sessions" / f"P{number + 1:02d}", seed=number, takes=takes, frames=frames)
+        (folder / "lab.toml").write_text("format = 1\n")
+    return folder
+
+
+def _make_session(path: Path, *, seed: int, takes: int, frames: int) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    script = [ScriptItem(id=f"{number:04d}", text=f"Sentence {number}.") for number in range(takes)]
+    session = create_session(path, subject=path.name, script=script, virtual=True)
+    for item in script:
+        take = session.new_take(item.id)
+        _render(take, seed=seed, moment=int(item.id), frames=frames, calibration=path / "calibration.json")
+        session.append("recorded", item.id, take=take.name, passed=True, reasons=[])
+        session.append("kept", item.id, take=take.name)
+
+
+def _render(take: Path, *, seed: int, moment: int, frames: int, calibration: Path) -> None:
+    """A take from one moment of the speech on."""
+    from capture.virtual.recording import record_take
+    from capture.virtual.rig import FIRST_FRAME_USEC, master_times_usec, virtual_rig
+    from capture.virtual.speech import speak
+    from mmface4d.demo_actor import make_actor, perform
+    from reconstruct.models.library import load_model
+
+    model, rig = load_model("canonical"), virtual_rig(seed=seed)
+    times_s = (master_times_usec(frames, FPS) - FIRST_FRAME_USEC) * 1e-6 + 0.1 * moment
+    head = perform(
+        make_actor(model, seed=seed), model, speech=speak(MOST_SPEECH_S), times_s=times_s,
+        world_from_actor=rig.world_from_actor, seed=seed,
+    )  # fmt: skip
+    rig.truth().save(calibration)
+    record_take(take, rig, head, fps=FPS, source={"moment": moment})

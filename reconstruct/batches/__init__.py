@@ -1,0 +1,1 @@
+"""Many takes at once: what is to be done, by whom, and what became of it."""
