@@ -21,6 +21,7 @@ COMMANDS = {
     "calibrate": ("calibration.commands:calibrate", "Find the cameras' poses on the actor's face."),
     "reconstruct": ("reconstruct.commands:reconstruct", "Turn takes, sessions or a whole lab into mesh sequences."),
     "batch": ("reconstruct.batch_commands:batch", "See how far a batch is; bring it to a Slurm cluster."),
+    "sequence": ("corpus.sequence_commands:sequence", "Write sequences for other programs, and read theirs."),
     "view": ("reconstruct.view.commands:view", "Write a preview video and a report of a take or a sequence."),
     "model": ("reconstruct.models.commands:model", "List, add and show morphable models."),
 }
