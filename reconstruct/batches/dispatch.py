@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mmface4d.errors import DiskFullError, MissingBackendError
 from mmface4d.progress import Progress
@@ -19,6 +19,7 @@ LONGEST_WAIT_S = 1.0
 MOST_LOST_IN_A_ROW = 12
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Whoever does jobs somewhere."""
 

@@ -14,6 +14,9 @@ DEFAULT_NEED_BYTES = 2_000_000_000
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "TBB_NUM_THREADS",
 )  # fmt: skip
+# A second thread splits sums in another place, and the last bits of every mesh would depend on how many cores were free
+# (measured: 1e-13 in an actor). One for each worker is no loss where there are as many workers as cores.
+THREADS = "1"
 UNLIMITED = 1 << 60
 
 
@@ -25,12 +28,16 @@ def shares(*, device: str, workers: int | None, need_bytes: int, jobs: int) -> l
     if workers is None:
         by_memory = int(free_memory_bytes() * MEMORY_PART // need_bytes)
         workers = max(min(len(gpus) or cores(), by_memory, jobs), 1)
-    threads = max(cores() // workers, 1)
-    return [_share(threads, gpus[number % len(gpus)] if gpus else None) for number in range(workers)]
+    return [_share(gpus[number % len(gpus)] if gpus else None) for number in range(workers)]
 
 
-def _share(threads: int, gpu: str | None) -> dict[str, str]:
-    return dict.fromkeys(THREAD_VARIABLES, str(threads)) | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
+def _share(gpu: str | None) -> dict[str, str]:
+    return one_thread_each() | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})
+
+
+def one_thread_each() -> dict[str, str]:
+    """What libraries read to know how many threads they may use."""
+    return dict.fromkeys(THREAD_VARIABLES, THREADS)
 
 
 def cores() -> int:

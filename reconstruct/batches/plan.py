@@ -62,6 +62,7 @@ class Plan:
 
     jobs: list[Job] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
+    of_all_shards: int = 0  # jobs
 
     @property
     def sequences(self) -> list[Job]:
@@ -72,13 +73,15 @@ class Plan:
 def make_plan(paths: Sequence[Path], choice: Choice) -> Plan:
     """The whole plan of labs, sessions and takes; raises InputError where a path is none of them."""
     plan = Plan()
-    groups = _groups(paths, choice, plan)
-    shard = choice.shard or Shard(1, 1)
-    if choice.one_actor:
-        groups = shard.of(groups)  # a session's takes stay together: they wait for the same actor
-    jobs = [job for group in groups for job in _jobs(group, choice)]
+    by_group = [_jobs(group, choice) for group in _groups(paths, choice, plan)]
+    jobs = [job for of_group in by_group for job in of_group]
     _refuse_doubles(jobs)
-    plan.jobs = jobs if choice.one_actor else shard.of(jobs)
+    plan.of_all_shards = len(jobs)
+    shard = choice.shard or Shard(1, 1)
+    if choice.one_actor:  # a session's takes stay together: they wait for the same actor
+        plan.jobs = [job for of_group in shard.of(by_group) for job in of_group]
+    else:
+        plan.jobs = shard.of(jobs)
     return plan
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from mmface4d.errors import InputError, MissingBackendError
 from reconstruct.batches.failures import LOST_WORKER, OUT_OF_MEMORY
 from reconstruct.batches.jobs import Job, Outcome, lost
-from reconstruct.batches.machine import THREAD_VARIABLES
+from reconstruct.batches.machine import one_thread_each
 from reconstruct.result_key import program_version
 
 QUEUED_AHEAD = 2  # tasks for each one that can run: a node that joins later has work at once
@@ -45,10 +45,9 @@ class RayEngine:
         except BaseException:
             self._ray.shutdown()
             raise
-        threads = {name: str(needs.cpus) for name in THREAD_VARIABLES}
         self._task = self._ray.remote(work).options(
             num_cpus=needs.cpus, num_gpus=needs.gpus, max_retries=0, memory=needs.memory_bytes or None,
-            runtime_env={"env_vars": threads},
+            runtime_env={"env_vars": one_thread_each()},
         )  # fmt: skip
 
     def __enter__(self) -> "RayEngine":

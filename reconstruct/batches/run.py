@@ -47,9 +47,10 @@ def dry_run(plan: Plan, means: Means, *, redo_failed: bool = False) -> dict[str,
     """What `run_batch` would do, and what that would cost."""
     _refuse_empty(plan)
     now = standing(plan.jobs, redo_failed=redo_failed)
-    settings, pace = plan.jobs[0].settings, measured_pace(plan.jobs)
-    workers = _worker_count(now.todo, plan, means)
-    cost = estimate(now.todo, pace, workers=workers, device=settings.device)
+    device = plan.jobs[0].settings.device if plan.jobs else ""
+    cost = estimate(
+        now.todo, measured_pace(plan.jobs), workers=_worker_count(now.todo, plan, means), device=device
+    )  # fmt: skip
     return {
         "plan": [{"item": job.name, "output": str(job.output)} for job in now.todo if job.what != "landmarks"],
         **_result(plan, now, Tally()), "estimate": cost,
@@ -57,7 +58,7 @@ def dry_run(plan: Plan, means: Means, *, redo_failed: bool = False) -> dict[str,
 
 
 def _refuse_empty(plan: Plan) -> None:
-    if plan.jobs or any(left.fault for left in plan.left_out):
+    if plan.of_all_shards or any(left.fault for left in plan.left_out):
         return
     reasons = Counter(left.reason for left in plan.left_out)
     told = "; ".join(f"{count}: {reason}" for reason, count in reasons.items()) or "there are no takes"

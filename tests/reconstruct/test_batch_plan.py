@@ -1,0 +1,405 @@
+"""What a batch is going to do: which takes, with what calibration, to where, and what is done already."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmface4d.errors import (
+    CalibrationError,
+    ConsentError,
+    FaceNotFoundError,
+    InputError,
+    SomeItemsFailedError,
+    TakeError,
+    UsageError,
+)
+from mmface4d.files import write_json
+from mmface4d.results import Failure, done_sequences, read_record, read_run
+from mmface4d.session import ScriptItem, create_session
+from reconstruct.batch_commands import BatchOptions, reconstruct_batch
+from reconstruct.batches import work
+from reconstruct.batches.estimate import estimate, estimate_text, measured_pace
+from reconstruct.batches.failures import failure_of
+from reconstruct.batches.jobs import Job
+from reconstruct.batches.machine import shares
+from reconstruct.batches.plan import Choice, Plan, make_plan
+from reconstruct.batches.record import hashes_of, record_failed, state_of
+from reconstruct.batches.run import Means, run_batch
+from reconstruct.batches.sharding import Shard, parse_shard
+from reconstruct.batches.standing import standing
+from reconstruct.batches.status import status_of
+from reconstruct.settings import ReconstructSettings
+from tests.reconstruct.scene import rig
+
+FRAMES = 4
+
+
+def write_take(path: Path, *, first_usec: int = 0) -> Path:
+    """As much of a take as a plan looks at."""
+    write_json(path / "take.json", {
+        "fps": 30.0, "master": "front", "cameras": {},
+        "frames": {"timestamps_usec": [first_usec + 33_333 * frame for frame in range(FRAMES)]},
+    })  # fmt: skip
+    return path
+
+
+def write_session(path: Path, *, takes: int = 2, calibrated: bool = True) -> Path:
+    script = [ScriptItem(id=f"{number:04d}", text="Hello.") for number in range(takes)]
+    session = create_session(path, subject=path.name, script=script, virtual=True)
+    for item in script:
+        write_take(session.new_take(item.id), first_usec=int(item.id))
+    if calibrated:
+        rig().save(path / "calibration.json")
+    return path
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "lab.toml").write_text("format = 1\n")
+    for name in ("P01", "P02"):
+        write_session(tmp_path / "lab" / "sessions" / name)
+    return tmp_path / "lab"
+
+
+def names(plan: Plan) -> list[str]:
+    return [job.name for job in plan.jobs]
+
+
+def reasons(plan: Plan) -> dict[str, str]:
+    return {left.item: left.reason for left in plan.left_out}
+
+
+def pretend(job: Job, content: bytes = b"mesh") -> None:
+    """What reconstructing would leave."""
+    job.output.parent.mkdir(parents=True, exist_ok=True)
+    job.output.write_bytes(content)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the jobs that were really done, instead of doing them."""
+    done: list[str] = []
+
+    def make(job: Job) -> None:
+        done.append(job.name)
+        if (job.takes[0] / "bad").exists():
+            raise FaceNotFoundError(f"{job.takes[0]} shows nobody", hint="look at it")
+        pretend(job)
+
+    for name in ("_reconstruct", "_solve_actor", "_find_landmarks"):
+        monkeypatch.setattr(work, name, make)
+    return done
+
+
+def do_all(plan: Plan) -> list[Failure]:
+    outcomes = [work.do(job) for job in plan.jobs]
+    return [outcome.failure for outcome in outcomes if outcome.failure is not None]
+
+
+def test_a_lab_is_the_takes_of_its_sessions(lab: Path) -> None:
+    plan = make_plan([lab], Choice())
+    assert names(plan) == [f"P0{s}/00{t}-000{t - 1}-v1" for s in (1, 2) for t in (1, 2)]
+    assert plan.jobs[0].output == lab / "sessions/P01/sequences/001-0000-v1.npz"
+    assert plan.jobs[0].calibration == lab / "sessions/P01/calibration.json"
+    assert names(make_plan([lab / "sessions" / "P02"], Choice())) == names(plan)[2:]
+    assert names(make_plan([plan.jobs[3].takes[0]], Choice())) == names(plan)[3:]
+    elsewhere = make_plan([lab], Choice(output=lab / "out"))
+    assert elsewhere.jobs[0].output == lab / "out/P01/sequences/001-0000-v1.npz"
+
+
+def test_the_calibration_is_the_sessions_or_the_next_above(lab: Path) -> None:
+    own = lab / "sessions/P01/calibration.json"
+    own.rename(lab / "calibration.json")
+    plan = make_plan([lab], Choice())
+    assert {job.group: job.calibration for job in plan.jobs} == {
+        "P01": lab / "calibration.json", "P02": lab / "sessions/P02/calibration.json",
+    }  # fmt: skip
+    (lab / "calibration.json").rename(lab.parent / "calibration.json")  # outside the lab
+    plan = make_plan([lab], Choice())
+    assert {job.group for job in plan.jobs} == {"P02"}
+    assert set(reasons(plan).values()) == {"no calibration.json in the session or its lab"}
+
+
+def test_what_is_not_to_be_used_is_left_out_with_its_reason(lab: Path) -> None:
+    script = [ScriptItem(id=f"{n:04d}", text="Hello.", practice=n == 0) for n in range(4)]
+    session = create_session(lab / "sessions/P03", subject="P03", script=script, virtual=True)
+    rig().save(session.path / "calibration.json")
+    for number, events in enumerate((["kept"], ["retake", "kept"], ["retake"], [])):
+        for event in events or ["nothing"]:
+            take = write_take(session.new_take(f"{number:04d}"))
+            session.append("recorded", f"{number:04d}", take=take.name)
+            session.append(event, f"{number:04d}", take=take.name)
+    (session.takes / "004-0003-v1" / "take.json").unlink()
+    write_take(session.takes / "brought").joinpath("withdrawn.json").write_text("{}")
+    write_take(session.takes / "imported")
+    plan = make_plan([session.path], Choice())
+    assert names(plan) == ["P03/002-0001-v2", "P03/imported"]
+    assert reasons(plan) == {
+        "P03/001-0000-v1": "practice", "P03/002-0001-v1": "not kept by the operator",
+        "P03/003-0002-v1": "not kept by the operator", "P03/004-0003-v1": "unfinished; see mmface4d take recover",
+        "P03/brought": "withdrawn",
+    }  # fmt: skip
+    # who names a take means it, unless its person has withdrawn
+    asked = [session.takes / name for name in ("002-0001-v1", "brought")]
+    plan = make_plan(asked, Choice())
+    assert names(plan) == ["P03/002-0001-v1"]
+    assert plan.left_out == [("P03/brought", "withdrawn", True)]
+
+
+def test_a_damaged_session_does_not_stop_the_others(lab: Path) -> None:
+    (lab / "sessions/P01/script.jsonl").write_text("{\n")
+    plan = make_plan([lab], Choice())
+    assert {job.group for job in plan.jobs} == {"P02"}
+    assert plan.left_out[0].fault
+    assert "line 1" in plan.left_out[0].reason
+
+
+def test_paths_that_are_nothing_are_refused(lab: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for path, said in ((tmp_path / "empty", "no lab, no session and no take"), (tmp_path / "no", "does not exist")):
+        with pytest.raises(InputError, match=said):
+            make_plan([path], Choice())
+    take = write_take(tmp_path / "alone")
+    with pytest.raises(UsageError, match="lies in no session"):
+        make_plan([take], Choice())
+    plan = make_plan([take], Choice(calibration=lab / "x.json", output=tmp_path / "out"))
+    assert plan.jobs[0].output == tmp_path / "out" / "alone.npz"
+    twice = [take, write_take(tmp_path / "other" / "alone")]
+    with pytest.raises(UsageError, match="would both go to"):
+        make_plan(twice, Choice(calibration=lab / "x.json", output=tmp_path / "out"))
+
+
+def test_an_actor_is_of_the_whole_session_whichever_takes_are_asked_for(lab: Path) -> None:
+    plan = make_plan([lab / "sessions/P01/takes/001-0000-v1"], Choice(one_actor=True))
+    what = [(job.what, len(job.takes)) for job in plan.jobs]
+    assert what == [("landmarks", 1), ("landmarks", 1), ("actor", 2), ("sequence", 1)]
+    actor, sequence = plan.jobs[2:]
+    assert sequence.after == (actor.name,)
+    assert sequence.actor == actor.output == lab / "sessions/P01/actor/actor.npz"
+
+
+@pytest.mark.parametrize("one_actor", [False, True])
+def test_shards_have_everything_once(lab: Path, one_actor: bool) -> None:
+    write_session(lab / "sessions/P03", takes=3)
+    whole = names(make_plan([lab], Choice(one_actor=one_actor)))
+    for count in (1, 2, 3, 5, 9):
+        parts = [
+            names(make_plan([lab], Choice(one_actor=one_actor, shard=Shard(index, count))))
+            for index in range(1, count + 1)
+        ]
+        assert sorted(name for part in parts for name in part) == sorted(whole)
+    assert parse_shard("3/8") == Shard(3, 8)
+    empty = make_plan([lab], Choice(one_actor=one_actor, shard=Shard(9, 9)))
+    assert run_batch(empty, Means())["sequences"] == 0  # no mistake of whoever asked for so many
+    for text in ("0/8", "9/8", "8", "a/b", "-1/8", "1/0"):
+        with pytest.raises(UsageError, match="is no shard"):
+            parse_shard(text)
+
+
+def test_done_means_that_the_hashes_are_those_of_now(lab: Path, fake: list[str]) -> None:
+    plan = make_plan([lab], Choice())
+    assert not do_all(plan)
+    assert len(standing(plan.jobs).done) == 4
+    assert [work.do(job).already for job in plan.jobs] == [True] * 4
+    assert len(fake) == 4  # nothing twice
+    one, two, three, four = plan.jobs
+    record = json.loads((one.takes[0] / "take.json").read_text())
+    for touched in ({"notes": ["loud"]}, {"fps": 15.0}):  # the first changes no mesh
+        write_json(one.takes[0] / "take.json", record | touched)
+    two.output.write_bytes(b"longer than it was")
+    calibration = rig()
+    calibration.world_from_camera["left"][0, 3] += 1e-6
+    calibration.save(three.calibration)
+    assert [job.name for job in standing(plan.jobs).todo] == [job.name for job in (one, two, three, four)]
+    write_json(one.takes[0] / "take.json", record | {"notes": ["loud"]})
+    rig().save(three.calibration)
+    assert [job.name for job in standing(plan.jobs).todo] == [two.name]
+    others = [Choice(settings=ReconstructSettings(smooth=False)), Choice(settings=ReconstructSettings(keyframes=3))]
+    for choice in others:
+        assert len(standing(make_plan([lab], choice).jobs).todo) == 4
+
+
+def test_another_program_makes_everything_anew(lab: Path, fake: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = make_plan([lab], Choice())
+    do_all(plan)
+    monkeypatch.setattr("reconstruct.result_key.RESULT_VERSION", 99)
+    assert len(standing(plan.jobs).todo) == 4
+
+
+def test_a_lab_that_moves_is_still_done(lab: Path, fake: list[str]) -> None:
+    do_all(make_plan([lab], Choice()))
+    moved = lab.rename(lab.parent / "moved")
+    assert len(standing(make_plan([moved], Choice()).jobs).done) == 4
+
+
+def test_another_actor_makes_the_sequences_anew(lab: Path, fake: list[str]) -> None:
+    plan = make_plan([lab], Choice(one_actor=True))
+    assert not do_all(plan)
+    assert not standing(plan.jobs).todo
+    write_take(lab / "sessions/P01/takes/new")
+    plan = make_plan([lab], Choice(one_actor=True))
+    assert {job.group for job in standing(plan.jobs).todo} == {"P01"}
+    assert [job.what for job in standing(plan.jobs).todo] == ["landmarks"] * 3 + ["actor"] + ["sequence"] * 3
+    for job in plan.jobs:
+        work.do(job)
+    actor = next(job for job in plan.jobs if job.what == "actor")
+    pretend(actor, b"face")  # as long as before; its record is of other bytes
+    assert len(standing(plan.jobs).todo) == 3
+
+
+def test_what_failed_for_good_is_not_tried_again_unless_asked_for(lab: Path, fake: list[str]) -> None:
+    plan = make_plan([lab], Choice())
+    (plan.jobs[1].takes[0] / "bad").touch()
+    (failure,) = do_all(plan)
+    assert (failure.kind, failure.reason, failure.hint) == ("permanent", "no face", "look at it")
+    record = read_record(plan.jobs[1].place.record)
+    assert record is not None
+    assert record.failure is not None
+    assert record.failure.message == "sessions/P01/takes/002-0001-v1 shows nobody"  # no path of this machine
+    assert [job.name for job, _ in standing(plan.jobs).failed] == [plan.jobs[1].name]
+    assert not standing(plan.jobs).todo
+    assert [job.name for job in standing(plan.jobs, redo_failed=True).todo] == [plan.jobs[1].name]
+    record_failed(plan.jobs[1], hashes_of(plan.jobs[1]), failure_of(OSError(5, "Input/output error")))
+    assert [job.name for job in standing(plan.jobs).todo] == [plan.jobs[1].name]
+    assert len(list(done_sequences(lab / "sessions/P01"))) == 1
+
+
+def test_sequences_fail_with_their_actor(lab: Path, fake: list[str]) -> None:
+    plan = make_plan([lab], Choice(one_actor=True))
+    actor = next(job for job in plan.jobs if job.what == "actor")
+    (actor.takes[0] / "bad").touch()
+    work.do(actor)
+    now = standing(plan.jobs)
+    assert [(job.name, failure.reason) for job, failure in now.failed][:2] == [
+        ("P01, actor", "no face"), ("P01/001-0000-v1", "what it needs has failed"),
+    ]  # fmt: skip
+    assert {job.group for job in now.todo} == {"P02"}
+    assert {job.group for job in standing(plan.jobs, redo_failed=True).todo} == {"P01", "P02"}
+
+
+def test_damaged_records_and_takes_count_as_not_done(lab: Path, fake: list[str]) -> None:
+    plan = make_plan([lab], Choice())
+    do_all(plan)
+    plan.jobs[0].place.record.write_text('{"format": 9}')
+    (plan.jobs[1].takes[0] / "take.json").write_text("{")
+    assert [job.name for job in standing(plan.jobs).todo] == names(plan)[:2]
+    assert work.do(plan.jobs[0]).failure is None
+    failure = work.do(plan.jobs[1]).failure
+    assert failure is not None
+    assert failure.reason == "unusable input"
+
+
+def test_records_are_the_same_bytes_however_often_a_job_was_begun(lab: Path, fake: list[str]) -> None:
+    job = make_plan([lab], Choice()).jobs[0]
+    work.do(job)
+    first, run = job.place.record.read_bytes(), read_run(job.place.run)
+    job.output.unlink()
+    work.do(job)
+    again = read_run(job.place.run)
+    assert job.place.record.read_bytes() == first
+    assert (run.attempts, again.attempts) == (1, 2)
+    assert again.frames == FRAMES
+    assert state_of(job, hashes_of(job)) == "done"
+    assert not job.place.lock.exists()
+
+
+def test_status_counts_by_session(lab: Path, fake: list[str]) -> None:
+    plan = make_plan([lab], Choice())
+    (plan.jobs[1].takes[0] / "bad").touch()
+    for job in plan.jobs[:3]:
+        work.do(job)
+    calibration = rig()
+    calibration.world_from_camera["left"][0, 3] += 1e-6
+    calibration.save(plan.jobs[2].calibration)
+    found = status_of(plan)
+    assert found["sessions"] == {
+        "P01": {"done": 1, "outdated": 0, "failed": 1, "not begun": 0},
+        "P02": {"done": 0, "outdated": 1, "failed": 0, "not begun": 1},
+    }
+    assert [item["reason"] for item in found["failed"]] == ["no face"]
+
+
+def test_the_estimate_is_of_the_measured_pace(lab: Path, fake: list[str]) -> None:
+    plan = make_plan([lab], Choice())
+    unknown = estimate(plan.jobs, measured_pace(plan.jobs), workers=2, device="cpu")
+    assert unknown["frames"] == 4 * FRAMES
+    assert "hours" not in unknown
+    assert "how long is known when" in estimate_text(unknown)
+    work.do(plan.jobs[0])
+    run = read_run(plan.jobs[0].place.run)
+    measured = {"seconds": 36.0 * FRAMES, "cpu_seconds": 18.0 * FRAMES, "peak_bytes": 10**9}
+    write_json(plan.jobs[0].place.run, run.model_copy(update=measured).model_dump())
+    known = estimate(plan.jobs[1:], measured_pace(plan.jobs), workers=2, device="cpu")
+    assert known["hours"] == pytest.approx(3 * FRAMES * 36 / 3600 / 2)
+    assert known["core_hours"] == pytest.approx(3 * FRAMES * 18 / 3600)
+    on_gpu = estimate(plan.jobs[1:], measured_pace(plan.jobs), workers=2, device="cuda")
+    assert on_gpu["gpu_hours"] == pytest.approx(3 * FRAMES * 36 / 3600)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (FaceNotFoundError("x"), ("permanent", "no face")),
+        (CalibrationError("x"), ("permanent", "calibration does not fit")),
+        (TakeError("x"), ("permanent", "damaged take")),
+        (ConsentError("x"), ("permanent", "withdrawn")),
+        (ZeroDivisionError("x"), ("permanent", "bug: ZeroDivisionError")),
+        (FileNotFoundError(2, "x"), ("permanent", "bug: FileNotFoundError")),
+        (OSError(116, "Stale file handle"), ("transient", "input/output")),
+        (MemoryError(), ("transient", "out of memory")),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), ("transient", "out of GPU memory")),
+        (RuntimeError("CUDA error: unspecified launch failure"), ("transient", "GPU lost")),
+        (RuntimeError("shapes do not fit"), ("permanent", "bug: RuntimeError")),
+    ],
+)
+def test_failures_are_sorted(error: Exception, expected: tuple[str, str]) -> None:
+    failure = failure_of(error)
+    assert (failure.kind, failure.reason) == expected
+
+
+def test_what_led_to_an_error_decides_too() -> None:
+    error = TakeError("streams.mcap is damaged")
+    error.__cause__ = OSError(5, "Input/output error")
+    assert failure_of(error).kind == "transient"
+
+
+def test_the_machine_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = "reconstruct.batches.machine."
+    monkeypatch.setattr(machine + "cores", lambda: 8)
+    monkeypatch.setattr(machine + "free_memory_bytes", lambda: 10 * 10**9)
+
+    def shared(**changed: Any) -> list[dict[str, str]]:
+        return shares(**{"device": "cpu", "workers": None, "need_bytes": 10**9, "jobs": 99} | changed)
+
+    assert len(shared()) == 8
+    assert shared()[0]["OMP_NUM_THREADS"] == "1"
+    # however few workers there are, the bytes they write must be the same
+    assert [share["OMP_NUM_THREADS"] for share in shared(need_bytes=4 * 10**9)] == ["1", "1"]
+    assert len(shared(need_bytes=10**12)) == 1
+    assert len(shared(jobs=3)) == 3
+    assert len(shared(workers=20)) == 20
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert [share["CUDA_VISIBLE_DEVICES"] for share in shared(device="cuda")] == ["2", "5"]
+    assert [share["CUDA_VISIBLE_DEVICES"] for share in shared(device="cuda", workers=3)] == ["2", "5", "2"]
+
+
+def test_a_batch_says_what_failed_and_ends_with_4(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = make_plan([lab], Choice())
+    for job in plan.jobs:
+        pretend(job)
+        work.record_done(job, hashes_of(job))
+    record_failed(plan.jobs[2], hashes_of(plan.jobs[2]), failure_of(FaceNotFoundError("nobody", hint="look")))
+    with pytest.raises(SomeItemsFailedError, match="1 of 4 failed"):
+        reconstruct_batch([lab], Choice(), BatchOptions(), as_json=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "0 sequences done; 3 were done before; 1 failed",
+        "permanent, no face: 1", "  P02/001-0000-v1: nobody", "  do: look",
+    ]  # fmt: skip
+    reconstruct_batch([lab], Choice(), BatchOptions(dry_run=True, redo="failed"), as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert [item["item"] for item in told["plan"]] == ["P02/001-0000-v1"]
+    assert os.listdir(lab / "sessions/P02/sequences/records")  # noqa: PTH208
