@@ -45,7 +45,7 @@ def fit_morphs(motion: Motion, *, tolerance_m: float = TOLERANCE_M, most_targets
     reference -= reference.mean(axis=0)
     poses = [best_rigid(reference, vertices_m.astype(np.float64)) for vertices_m in motion]
     chosen = np.unique(np.linspace(0, len(motion) - 1, min(len(motion), MOST_SNAPSHOTS)).round().astype(int))
-    snapshots = np.stack([_unposed(motion, frame, poses[frame]).astype(np.float32) for frame in chosen])
+    snapshots = np.stack([_unposed(motion, frame, poses[frame]).astype(np.float32) for frame in chosen.tolist()])
     base = snapshots.mean(axis=0, dtype=np.float64)
     rest = (snapshots - base).reshape(len(chosen), -1)
     targets = _principal(rest, tolerance_m, min(most_targets, len(chosen) - 1))
@@ -109,7 +109,7 @@ def _stored(
     scale = np.maximum(np.abs(weights).max(axis=0, initial=0.0), 1e-12)
     stored = Morphs(
         base.astype(np.float32),
-        (targets * scale[:, None]).astype(np.float32).reshape(len(targets), -1, 3),
+        (targets * scale[:, None]).astype(np.float32).reshape(len(targets), *base.shape),
         (weights / scale).astype(np.float32),
         _continuous(np.stack([quaternion_from_rotation(turn) for turn, _ in poses])).astype(np.float32),
         np.stack([shift for _, shift in poses]).astype(np.float32),
