@@ -45,9 +45,10 @@ def fit_morphs(motion: Motion, *, tolerance_m: float = TOLERANCE_M, most_targets
     reference -= reference.mean(axis=0)
     poses = [best_rigid(reference, vertices_m.astype(np.float64)) for vertices_m in motion]
     chosen = np.unique(np.linspace(0, len(motion) - 1, min(len(motion), MOST_SNAPSHOTS)).round().astype(int))
-    snapshots = np.stack([_unposed(motion, frame, poses[frame]).astype(np.float32) for frame in chosen.tolist()])
-    base = snapshots.mean(axis=0, dtype=np.float64)
-    rest = (snapshots - base).reshape(len(chosen), -1)
+    rest = np.stack([_unposed(motion, frame, poses[frame]).astype(np.float32) for frame in chosen.tolist()])
+    base = rest.mean(axis=0, dtype=np.float64)
+    rest -= base.astype(np.float32)
+    rest = rest.reshape(len(chosen), -1)
     targets = _principal(rest, tolerance_m, min(most_targets, len(chosen) - 1))
     weights = np.stack(
         [targets @ (_unposed(motion, frame, pose) - base).reshape(-1) for frame, pose in enumerate(poses)]
@@ -80,15 +81,17 @@ def _principal(
     values, vectors = np.linalg.eigh(_gram(rest))
     order = np.argsort(values)[::-1][:most]
     order = order[values[order] > 1e-12 * max(values.max(initial=0.0), 1e-30)]
-    found = np.zeros((0, rest.shape[1]))
-    left = rest.astype(np.float32)
+    found = np.zeros((0, rest.shape[1]), np.float32)
+    left = rest.copy()
     for first in range(0, len(order), STEP):
-        if np.linalg.norm(left.reshape(len(left), -1, 3), axis=2).max() <= tolerance_m:
+        if max(float(np.linalg.norm(row.reshape(-1, 3), axis=1).max()) for row in left) <= tolerance_m:
             break
         columns = order[first : first + STEP]
-        new = (vectors[:, columns].T @ rest) / np.sqrt(values[columns])[:, None]
+        mixing = (vectors[:, columns] / np.sqrt(values[columns])).astype(np.float32)
+        new = mixing.T @ rest
         found = np.concatenate([found, new])
-        left = left - ((rest @ new.T) @ new).astype(np.float32)
+        for row, whole in zip(left, rest, strict=True):  # one by one, because a second copy of all is too much
+            row -= (new @ whole) @ new
     return found
 
 
