@@ -7,11 +7,9 @@ kill -9 meets the whole batch, or one of its workers, at random moments, and the
 three must leave the same bytes, and what was done before a kill must not be touched after it. Prints JSON.
 """
 
-import hashlib
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import time
@@ -21,37 +19,10 @@ from typing import Any
 
 import click
 from common import PROGRAM, print_json, say
-from virtual_lab import make_lab
+from virtual_lab import clear, finished, make_lab, results
 
 POLL_S = 0.1
 FEWEST_S, PART = 3.0, 0.9  # kills fall between these, of the time that an uninterrupted run takes for its share
-
-
-def clear(lab: Path) -> None:
-    """Removes every result and every cache."""
-    for session in (lab / "sessions").iterdir():
-        for folder in (session / "sequences", session / "actor", *(session / "takes").glob("*/cache")):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def results(lab: Path) -> dict[str, str]:
-    """Every sequence, actor and record with the hash of its bytes."""
-    found = [path for folder in ("sequences", "actor") for path in lab.glob(f"sessions/*/{folder}/**/*")]
-    return {
-        path.relative_to(lab).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in found
-        if path.is_file() and path.parent.name != "runs"
-    }
-
-
-def finished(lab: Path) -> dict[Path, tuple[int, int]]:
-    """The sequences that are done, and which file on the disk each one is."""
-    found = {}
-    for record in lab.glob("sessions/*/sequences/records/*.json"):
-        output = record.parent.parent / f"{record.stem}.npz"
-        if json.loads(record.read_text())["status"] == "done":
-            found[output] = (output.stat().st_ino, output.stat().st_mtime_ns)
-    return found
 
 
 def start(lab: Path, workers: int, options: list[str]) -> subprocess.Popen[str]:

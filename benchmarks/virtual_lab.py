@@ -1,5 +1,7 @@
 """A lab of short takes of virtual actors, calibrated by the rig's truth, ready to be reconstructed."""
 
+import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -48,3 +50,30 @@ def _render(take: Path, *, seed: int, moment: int, frames: int, calibration: Pat
     )  # fmt: skip
     rig.truth().save(calibration)
     record_take(take, rig, head, fps=FPS, source={"moment": moment})
+
+
+def clear(lab: Path) -> None:
+    """Removes every result and every cache."""
+    for session in (lab / "sessions").iterdir():
+        for folder in (session / "sequences", session / "actor", *(session / "takes").glob("*/cache")):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def results(lab: Path) -> dict[str, str]:
+    """Every sequence, actor and record with the hash of its bytes."""
+    found = [path for folder in ("sequences", "actor") for path in lab.glob(f"sessions/*/{folder}/**/*")]
+    return {
+        path.relative_to(lab).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in found
+        if path.is_file() and path.parent.name != "runs"
+    }
+
+
+def finished(lab: Path) -> dict[Path, tuple[int, int]]:
+    """The sequences that are done, and which file on the disk each one is."""
+    found = {}
+    for record in lab.glob("sessions/*/sequences/records/*.json"):
+        output = record.parent.parent / f"{record.stem}.npz"
+        if json.loads(record.read_text())["status"] == "done":
+            found[output] = (output.stat().st_ino, output.stat().st_mtime_ns)
+    return found

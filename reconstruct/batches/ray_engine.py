@@ -24,7 +24,6 @@ class TaskNeeds:
 
     cpus: int = 1
     gpus: float = 0.0
-    memory_bytes: int = 0
 
 
 class RayEngine:
@@ -46,7 +45,7 @@ class RayEngine:
             self._ray.shutdown()
             raise
         self._task = self._ray.remote(work).options(
-            num_cpus=needs.cpus, num_gpus=needs.gpus, max_retries=0, memory=needs.memory_bytes or None,
+            num_cpus=needs.cpus, num_gpus=needs.gpus, max_retries=0,
             runtime_env={"env_vars": one_thread_each()},
         )  # fmt: skip
 
@@ -91,9 +90,9 @@ class RayEngine:
         try:
             return self._ray.get(reference)
         except errors.OutOfMemoryError as error:
-            return lost(OUT_OF_MEMORY, _first_line(error), hint="give --task-memory, or nodes with more memory")
+            return lost(OUT_OF_MEMORY, _first_sentence(error), hint="start Ray with fewer --num-cpus on that node")
         except errors.RayError as error:  # its node or its process is gone
-            return lost(LOST_WORKER, _first_line(error))
+            return lost(LOST_WORKER, _first_sentence(error))
 
     def _check_nodes(self, folders: list[Path]) -> None:
         """Every node must see the same files and run the same program."""
@@ -123,15 +122,20 @@ class RayEngine:
                 f"Ray's node {name} cannot run mmface4d: {_first_line(error)}",
                 hint="start Ray on every node from the environment in which mmface4d is installed",
             ) from error
-        if unseen:
-            raise InputError(
-                f"Ray's node {name} does not see {unseen[0]}", hint="mount the lab under the same path on every node"
-            )
-        if version != program_version():
-            raise InputError(
-                f"Ray's node {name} has mmface4d {version}, here is {program_version()}",
-                hint="install the same version on every node",
-            )
+        refuse_unlike(name, version, unseen)
+
+
+def refuse_unlike(name: str, version: list[Any], unseen: list[str]) -> None:
+    """Raises InputError where a node sees other files, or runs another program, than this machine."""
+    if unseen:
+        raise InputError(
+            f"Ray's node {name} does not see {unseen[0]}", hint="mount the lab under the same path on every node"
+        )
+    if version != program_version():
+        raise InputError(
+            f"Ray's node {name} has mmface4d {version}, here is {program_version()}",
+            hint="install the same version on every node",
+        )
 
 
 def _look(marks: list[str], token: str) -> tuple[list[Any], list[str]]:
@@ -161,6 +165,11 @@ def _connect(ray: Any, address: str | None) -> None:
             f"no Ray cluster answers at {address or 'this machine'}: {_first_line(error)}",
             hint="start one with: ray start --head, and give the address that it prints to --address",
         ) from error
+
+
+def _first_sentence(error: BaseException) -> str:
+    """Without the numbers of nodes and processes that follow."""
+    return _first_line(error).partition(". ")[0].removesuffix(".")
 
 
 def _first_line(error: BaseException) -> str:
