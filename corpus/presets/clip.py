@@ -28,6 +28,12 @@ class Clip:
     take: Take | None
 
     @property
+    def sound_allowed(self) -> bool:
+        """Whether the voice may be used; a take that records no consent (imported, virtual) does not forbid it."""
+        consent = self.take.info.source.get("consent") if self.take else None
+        return consent is None or (isinstance(consent, dict) and "audio" in consent.get("scopes", ()))
+
+    @property
     def source(self) -> str:
         """Where it comes from, for messages."""
         return str(self.motion.sequence.path)

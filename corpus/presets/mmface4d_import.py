@@ -56,6 +56,11 @@ def import_clip(folder: Path, name: str, output: Path, *, topology: Topology | N
 
     The topology is `mmface4d.json`'s unless one is given. Raises InputError where a file is missing, cut or damaged.
     """
+    target, sound_target = output / f"{name}.npz", output / f"{name}.wav"
+    if target.exists() or sound_target.exists():
+        raise InputError(
+            f"{target.with_suffix('')} is there already; nothing is overwritten", hint="choose another folder"
+        )
     record = _record_of(folder, name)
     topology = topology or _own_topology(folder, name, record)
     first = axis_path(folder / name, "x")
@@ -74,8 +79,12 @@ def import_clip(folder: Path, name: str, output: Path, *, topology: Topology | N
             return {"vertices": vertices_m, "timestamps_usec": np.array(round(number * 1e6 / fps), np.int64)}
 
         about = {"faces": topology.faces.astype(np.int32), "fps": fps, "model": "imported", "take": ""}
-        write_sequence(output / f"{name}.npz", of_sequence=about, frame_count=count, read_frame=frame)
-    sound = _copy_sound(folder / f"{name}.wav", output / f"{name}.wav")
+        sound = _copy_sound(folder / f"{name}.wav", sound_target)  # first: a sequence that is there has its sound
+        try:
+            write_sequence(target, of_sequence=about, frame_count=count, read_frame=frame)
+        except BaseException:
+            sound_target.unlink(missing_ok=True)
+            raise
     return Imported(name, count, topology.n_verts, fps, sound)
 
 

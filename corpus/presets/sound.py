@@ -27,11 +27,11 @@ class CutSound:
 
 
 def cut_sound(clip: Clip, *, rate: int | None = None) -> CutSound | None:
-    """The sound from the first frame to the end of the last, all channels' mean; None where the take has none.
+    """The sound from the first frame to the end of the last, all channels' mean; None where there is none to be used.
 
     `rate` in Hz; without it the take's own. Sample i of a take belongs to start + (1 + rate_ppm 1e-6) i / rate.
     """
-    if clip.take is None or clip.take.info.audio is None or clip.take.audio_path is None:
+    if not clip.sound_allowed or clip.take is None or clip.take.info.audio is None or clip.take.audio_path is None:
         return None
     audio, target = clip.take.info.audio, rate or clip.take.info.audio.rate
     true_rate = audio.rate / (1.0 + 1e-6 * audio.rate_ppm)
@@ -98,7 +98,7 @@ def write_sound(clip: Clip, path: Path, *, done: Exported, rate: int | None = No
     """Writes the clip's sound where there is one; notes in `done` what is missing."""
     sound = cut_sound(clip, rate=rate)
     if sound is None:
-        done.notes.append("no sound")
+        done.notes.append("no sound" if clip.sound_allowed else "no sound: the person's consent does not cover it")
         return False
     if sound.silent_s > WORTH_A_NOTE_S:
         done.notes.append(f"the take's sound does not cover {sound.silent_s:.2f} s of it, which are silent")

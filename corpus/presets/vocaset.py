@@ -82,7 +82,8 @@ def _write_clip(clip: Clip, stem: str, folder: Path, *, bar: Progress) -> Export
     motion = clip.motion.at(BASE_FPS).at(FPS)
     sound = cut_sound(clip, rate=SPEECH_RATE)
     if sound is None:
-        raise InputError(f"{clip.source} has no sound, and this layout is nothing without", hint="leave it out")
+        why = "has no sound" if clip.sound_allowed else "has no sound that the person consented to"
+        raise InputError(f"{clip.source} {why}, and this layout is nothing without", hint="leave it out")
     done = Exported(stem, len(motion), FPS)
     if clip.motion.fps != BASE_FPS:
         done.notes.append(f"brought from {clip.motion.fps:g} to {BASE_FPS:g} frames a second first")

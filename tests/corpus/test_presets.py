@@ -153,6 +153,28 @@ def test_the_authors_files_come_back(spoken: Path, tmp_path: Path) -> None:
     assert soundfile.info(tmp_path / "out" / "P01_00_0001.wav").samplerate == 16_000
 
 
+def test_nothing_is_imported_over_what_is_there(spoken: Path, tmp_path: Path) -> None:
+    export_sequences([spoken], tmp_path / "out", preset="mmface4d")
+    import_clip(tmp_path / "out", "P01_00_0001", tmp_path / "back")
+    with pytest.raises(InputError, match="nothing is overwritten"):
+        import_clip(tmp_path / "out", "P01_00_0001", tmp_path / "back")
+
+
+def test_a_voice_that_was_not_consented_to_stays(spoken: Path, tmp_path: Path) -> None:
+    take = tmp_path / "takes" / "one"
+    for consent in ({"version": 1, "scopes": ["mesh"]}, {"version": 1}, "damaged"):
+        mend(take, source={"kind": "recorded", "subject": "P01", "consent": consent})
+        for preset in (name for name in NAMES if name != "vocaset"):
+            (done,) = export_sequences([spoken], tmp_path / "out", preset=preset)
+            assert "no sound: the person's consent does not cover it" in done.notes
+            assert not list((tmp_path / "out").rglob("*.wav"))
+            shutil.rmtree(tmp_path / "out")
+        with pytest.raises(InputError, match="consented to"):
+            export_sequences([spoken], tmp_path / "out", preset="vocaset")
+    mend(take, source={"kind": "recorded", "consent": {"version": 1, "scopes": ["mesh", "audio"]}})
+    export_sequences([spoken], tmp_path / "out", preset="vocaset")
+
+
 def test_depth_and_cameras_are_the_takes(spoken: Path, tmp_path: Path) -> None:
     """Camera 0 is the master; the take's own order is by import."""
     mend_frames = tmp_path / "takes" / "one"
