@@ -15,14 +15,16 @@ import pytest
 import capture.pack
 import mmface4d.files
 import mmface4d.take_streams
-from capture.export_mkv import decode_depth
+from capture.export_mkv import export_take
+from capture.import_mkv import import_recordings
 from capture.pack import pack_take
 from capture.recover import recover_take
 from capture.salvage import scan
-from mmface4d.depth_codec import encode_depth
+from mmface4d.depth_codec import decode_depth, encode_depth
 from mmface4d.depth_ffv1 import ENCODING, LEAST_SIDE, MAGIC, encode_ffv1
 from mmface4d.errors import DiskFullError, TakeError, VerificationError
 from mmface4d.take import Take, TakeWriter, open_take
+from tests.capture import kinect_take
 from tests.capture.small_take import DELAYS, HEIGHT, WIDTH, camera, frame_table, write_pictures, write_take
 
 
@@ -118,6 +120,26 @@ def test_a_take_with_sound_among_its_pictures(tmp_path: Path) -> None:
     with open_take(tmp_path / "take") as take:
         assert take.info.audio is not None
         assert take.info.audio.samples == 970
+
+
+def test_a_packed_take_is_exported_as_if_it_were_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyk4a")
+    slope = np.add.outer(np.arange(576), np.arange(640)).astype(np.uint16)
+    monkeypatch.setattr(kinect_take, "depth", lambda seed: slope + np.uint16(seed))
+    take = kinect_take.write_kinect_take(
+        tmp_path / "take", 3, lost={"000001": {0}}, arrivals=True, half=True, sound=True
+    )  # fmt: skip
+
+    def messages(path: Path) -> list[tuple[str, int, int, bytes]]:
+        with open_take(path) as opened:
+            return sorted((name, m.log_time, m.publish_time, m.data) for name, m in opened.streams.messages())
+
+    before = messages(take)
+    assert pack_take(take).packed
+    assert messages(take) != before
+    export_take(take, tmp_path / "out")
+    import_recordings([tmp_path / "out"], tmp_path / "again").close()
+    assert messages(tmp_path / "again") == before
 
 
 def dying(step: str, count: int) -> Callable[[pytest.MonkeyPatch], None]:
