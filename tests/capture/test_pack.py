@@ -124,7 +124,8 @@ def test_a_take_with_sound_among_its_pictures(tmp_path: Path) -> None:
 
 def test_a_packed_take_is_exported_as_if_it_were_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pyk4a")
-    slope = np.add.outer(np.arange(576), np.arange(640)).astype(np.uint16)
+    noise = np.random.default_rng(0).integers(0, 5, (576, 640))
+    slope = (np.add.outer(np.arange(576), np.arange(640)) + noise).astype(np.uint16)
     monkeypatch.setattr(kinect_take, "depth", lambda seed: slope + np.uint16(seed))
     take = kinect_take.write_kinect_take(
         tmp_path / "take", 3, lost={"000001": {0}}, arrivals=True, half=True, sound=True
