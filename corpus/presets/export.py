@@ -1,6 +1,7 @@
 """Exporting sequences to a layout: a folder that appears whole or not at all."""
 
 import importlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from corpus.presets.clip import Clip, Exported, open_clip, refuse_equal_names
 from corpus.presets.motion import Pose
 from mmface4d.errors import InputError
 from mmface4d.files import atomic_folder
+from mmface4d.sequence import STATUS
 
 # name -> (module:function, what it is, whether heads stand still unless asked otherwise)
 PRESETS: dict[str, tuple[str, str, Pose]] = {
@@ -39,11 +41,23 @@ def export_sequences(
     refuse_equal_names(clips)
     try:
         with atomic_folder(output) as folder:
-            return write(clips, folder)
+            done = write(clips, folder)
+            for clip, one in zip(clips, done, strict=True):
+                one.notes += quality_notes(clip)
+            return done
     finally:
         for clip in clips:
             if clip.take is not None:
                 clip.take.close()
+
+
+def quality_notes(clip: Clip) -> list[str]:
+    """What a user of the vertices should know of how they were found."""
+    sequence = clip.motion.sequence
+    if "status" not in sequence:
+        return []
+    counts = Counter(sequence["status"].tolist())
+    return [f"{counts[code]} of {len(sequence)} frames: {STATUS[code]}" for code in sorted(counts) if code]
 
 
 def exported_json(done: Exported) -> dict[str, Any]:

@@ -132,6 +132,17 @@ def test_wav_and_npz_are_a_sequence_again(spoken: Path, tmp_path: Path) -> None:
     assert soundfile.info(tmp_path / "out" / "P01_00_0001.wav").samplerate == 48_000
 
 
+def test_frames_that_were_not_measured_are_told(spoken: Path, tmp_path: Path) -> None:
+    status = np.zeros(FRAMES, np.uint8)
+    status[[3, 4, 9]] = 2, 2, 1
+    np.savez(spoken, **{**dict(np.load(spoken)), "status": status})
+    (done,) = export_sequences([spoken], tmp_path / "out", preset="vocaset")
+    assert done.notes == [
+        "1 of 20 frames: some cameras missing",
+        "2 of 20 frames: no face found: carried over from the frame before",
+    ]
+
+
 def test_a_gap_is_filled_and_said(tmp_path: Path) -> None:
     times = np.delete(np.arange(FRAMES + 1), 5) * PERIOD_USEC + START_USEC
     path = write_head(tmp_path / "gap.npz", times_usec=times)
