@@ -1,6 +1,7 @@
 """The same jobs on a Ray cluster whose nodes share a file system; a node that is lost takes only its jobs with it."""
 
 import os
+import socket
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from reconstruct.result_key import program_version
 
 QUEUED_AHEAD = 2  # tasks for each one that can run: a node that joins later has work at once
 CHECK_S = 120.0
+KNOCK_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -159,12 +161,21 @@ def _ray() -> Any:
 
 def _connect(ray: Any, address: str | None) -> None:
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", include_dashboard=None)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise MissingBackendError(
             f"no Ray cluster answers at {address or 'this machine'}: {_first_line(error)}",
             hint="start one with: ray start --head, and give the address that it prints to --address",
         ) from error
+
+
+def _knock(address: str | None) -> None:
+    """Raises OSError where nobody listens at HOST:PORT; Ray itself would go on asking for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal():
+        with socket.create_connection((host.removeprefix("ray://").strip("[]"), int(port)), KNOCK_S):
+            pass
 
 
 def _first_sentence(error: BaseException) -> str:
