@@ -27,8 +27,9 @@ FLOAT, UNSIGNED_BYTE, UNSIGNED_INT = 5126, 5121, 5125
 VERTEX_DATA, TRIANGLES = 34962, 34963  # what a buffer view is for
 JSON_CHUNK, BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 MOST_BYTES = (1 << 32) - 1  # lengths in a GLB have 32 bits
-# our world has y down and z forward, glTF y up and z towards the viewer: half a turn about x
-VIEWER_FROM_WORLD = [1.0, 0.0, 0.0, 0.0]  # quaternion (x, y, z, w)
+# glTF has y up and z towards the viewer, as the head's frame has; our world has y down and z forward: half a turn
+# about x, as quaternions (x, y, z, w)
+VIEWER_FROM: dict[str, list[float]] = {"world": [1.0, 0.0, 0.0, 0.0], "head": [0.0, 0.0, 0.0, 1.0]}
 
 
 @dataclass
@@ -76,7 +77,7 @@ def _write_clip(clip: Clip, folder: Path) -> Exported:
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [
-            {"name": "world", "rotation": VIEWER_FROM_WORLD, "children": [1]},
+            {"name": motion.pose, "rotation": VIEWER_FROM[motion.pose], "children": [1]},
             {"name": clip.name, "mesh": 0},
         ],
         "meshes": [_mesh(clip, morphs, parts)],

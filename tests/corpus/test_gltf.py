@@ -126,6 +126,12 @@ def test_a_viewer_shows_the_sequence_within_the_stated_error(exported: Path) -> 
     assert worst_mm < 0.1
 
 
+def test_a_head_in_its_own_frame_is_upright_already(tmp_path: Path) -> None:
+    export_sequences([write_spoken(tmp_path)], tmp_path / "out", preset="gltf", pose="head")
+    document, _ = read_glb(tmp_path / "out" / "P01_00_0001.glb")
+    assert document["nodes"][0]["rotation"] == [0, 0, 0, 1]
+
+
 def test_the_sound_lies_beside_it(exported: Path) -> None:
     document, _ = read_glb(exported)
     told = document["animations"][0]["extras"]["sound"]
