@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8, UInt16
 
 from corpus.presets.clip import Clip, Exported
 from corpus.presets.mesh_files import vertex_colors
@@ -23,7 +23,7 @@ from mmface4d import __version__
 from mmface4d.errors import UsageError
 from mmface4d.files import atomic_path
 
-FLOAT, UNSIGNED_BYTE, UNSIGNED_INT = 5126, 5121, 5125
+COMPONENTS = {"<f4": 5126, "<u2": 5123, "<u4": 5125}
 VERTEX_DATA, TRIANGLES = 34962, 34963  # what a buffer view is for
 JSON_CHUNK, BINARY_CHUNK = 0x4E4F534A, 0x004E4942
 MOST_BYTES = (1 << 32) - 1  # lengths in a GLB have 32 bits
@@ -42,7 +42,7 @@ class _Parts:
 
     def add(self, values: np.ndarray, kind: str, *, target: int | None = None, **more: Any) -> int:
         """Appends an array; returns its accessor's number. Everything begins at a multiple of four bytes."""
-        component = {"f": FLOAT, "u": UNSIGNED_INT if values.dtype.itemsize == 4 else UNSIGNED_BYTE}[values.dtype.kind]
+        component = COMPONENTS[values.dtype.str]
         view: dict[str, Any] = {"buffer": 0, "byteOffset": len(self.data), "byteLength": values.nbytes}
         self.views.append(view if target is None else view | {"target": target})
         self.data += values.tobytes() + b"\0" * (-values.nbytes % 4)
@@ -112,8 +112,7 @@ def _mesh(clip: Clip, morphs: Morphs, parts: _Parts) -> dict[str, Any]:
     }
     colors = vertex_colors(clip)
     if colors is not None:
-        opaque = np.concatenate([colors, np.full((len(colors), 1), 255, np.uint8)], axis=1)
-        attributes["COLOR_0"] = parts.add(opaque, "VEC4", target=VERTEX_DATA, normalized=True)
+        attributes["COLOR_0"] = parts.add(linear_colors(colors), "VEC4", target=VERTEX_DATA, normalized=True)
     corners = np.ascontiguousarray(faces.reshape(-1), "<u4")
     primitive: dict[str, Any] = {
         "attributes": attributes, "indices": parts.add(corners, "SCALAR", target=TRIANGLES), "material": 0,
@@ -137,6 +136,13 @@ def _animation(clip: Clip, morphs: Morphs, parts: _Parts) -> dict[str, Any]:
     samplers = [{"input": beat, "output": number, "interpolation": "LINEAR"} for number in outputs.values()]
     channels = [{"sampler": k, "target": {"node": 1, "path": path}} for k, path in enumerate(outputs)]
     return {"name": clip.name, "samplers": samplers, "channels": channels}
+
+
+def linear_colors(colors: UInt8[np.ndarray, "n_verts 3"]) -> UInt16[np.ndarray, "n_verts 4"]:
+    """Opaque colours as glTF wants them at vertices: linear light, 0 to 65535 (sRGB: IEC 61966-2-1)."""
+    shown = colors / 255.0
+    light = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
+    return np.round(np.concatenate([light, np.ones((len(light), 1))], axis=1) * 65535).astype("<u2")
 
 
 def normals(

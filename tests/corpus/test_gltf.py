@@ -18,7 +18,7 @@ from mmface4d.transforms import rotation_from_quaternion, rotation_from_rotvec
 from tests.corpus.talking_head import FRAMES, N_VERTS, faces, spoken_clip, write_head, write_spoken
 
 TYPES = {"SCALAR": 1, "VEC3": 3, "VEC4": 4}
-COMPONENTS = {5126: "<f4", 5121: "<u1", 5125: "<u4"}
+COMPONENTS = {5126: "<f4", 5123: "<u2", 5125: "<u4"}
 VIEWER_FROM_WORLD = np.diag([1.0, -1.0, -1.0])
 
 
@@ -78,6 +78,7 @@ def test_the_structure_is_what_the_specification_asks(exported: Path) -> None:
         assert document["bufferViews"][told["bufferView"]]["target"] == 34962
     normals = accessor(document, data, attributes["NORMAL"])
     assert np.abs(np.linalg.norm(normals, axis=1) - 1).max() < 1e-5
+    assert np.abs(accessor(document, data, attributes["COLOR_0"]) / 65535 - [0.2159, 0.2159, 0.2159, 1]).max() < 1e-3
     indices = accessor(document, data, primitive["indices"])
     np.testing.assert_array_equal(indices.reshape(-1, 3), faces())
     assert document["bufferViews"][document["accessors"][primitive["indices"]]["bufferView"]]["target"] == 34963
