@@ -26,12 +26,15 @@ Options:
 
 Commands:
   demo         The whole loop on a virtual rig, with a report to look at.
+  corpus       Choose sentences, look at them, make a script for each actor.
   session      Make and show recording sessions.
   record       Record a session with the rig, or the virtual one.
   doctor       Check this machine before a recording.
-  take         Import, export, show, check and recover takes.
+  take         Import, export, show, check, recover and pack takes.
   calibrate    Find the cameras' poses on the actor's face.
-  reconstruct  Turn a take into a mesh sequence.
+  reconstruct  Turn takes, sessions or a whole lab into mesh sequences.
+  batch        See how far a batch is; bring it to a Slurm cluster.
+  sequence     Write sequences for other programs, and read theirs.
   view         Write a preview video and a report of a take or a sequence.
   model        List, add and show morphable models.
 
