@@ -15,6 +15,11 @@ from mmface4d.session_folders import COPY, RECORD
 
 PATH = click.Path(path_type=Path)
 MOST_LISTED = 20  # failures of a reason
+BATCH_EPILOG = """\b
+Examples:
+  mmface4d batch status lab/
+  mmface4d batch slurm lab/ --shards 8 > batch.sh
+"""
 STATUS_EPILOG = """\b
 Examples:
   mmface4d batch status lab/
@@ -149,7 +154,7 @@ def dry_run_text(result: dict[str, Any]) -> str:
     return "\n".join([*lines, estimate_text(result["estimate"])])
 
 
-@click.group()
+@click.group(epilog=BATCH_EPILOG)
 def batch() -> None:
     """See how far a batch is, and bring it to a Slurm cluster. It is begun by mmface4d reconstruct."""
 

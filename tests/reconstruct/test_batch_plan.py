@@ -17,6 +17,7 @@ from mmface4d.errors import (
     UsageError,
 )
 from mmface4d.files import write_json
+from mmface4d.locks import locked
 from mmface4d.results import Failure, done_sequences, read_record, read_run
 from mmface4d.session import ScriptItem, create_session
 from reconstruct.batch_commands import BatchOptions, reconstruct_batch
@@ -403,3 +404,13 @@ def test_a_batch_says_what_failed_and_ends_with_4(lab: Path, capsys: pytest.Capt
     told = json.loads(capsys.readouterr().out)
     assert [item["item"] for item in told["plan"]] == ["P02/001-0000-v1"]
     assert os.listdir(lab / "sessions/P02/sequences/records")  # noqa: PTH208
+
+
+def test_what_another_process_is_at_is_left_to_it(lab: Path, fake: list[str]) -> None:
+    job = make_plan([lab], Choice()).jobs[0]
+    with locked(job.place.lock, what=job.name):
+        failure = work.do(job).failure
+    assert failure is not None
+    assert (failure.kind, failure.reason) == ("transient", "busy")
+    assert not fake
+    assert not job.place.record.exists()
