@@ -4,7 +4,10 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -191,6 +194,34 @@ def test_a_killed_packing_leaves_a_whole_take(take: Path, step: str, count: int)
     assert pack_take(take).packed == ((step, count) not in REPLACED)
     assert content(take) == before
     assert sorted(file.name for file in take.iterdir()) == ["audio.wav", "streams.mcap", "take.json"]
+
+
+@pytest.mark.slow
+def test_the_program_may_be_killed_at_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    slope = np.add.outer(np.arange(576), np.arange(640))
+    monkeypatch.setattr(kinect_take, "depth", lambda seed: (slope + rng.integers(0, 5, slope.shape)).astype(np.uint16))
+    take = kinect_take.write_kinect_take(tmp_path / "take", 8)
+
+    def pictures() -> list[tuple[bytes | None, bytes | None]]:
+        with open_take(take) as opened:
+            return [(opened.color_jpeg(f, s), depth_bytes(opened, f, s)) for f in range(8) for s in opened.cameras]
+
+    before = pictures()
+    command = [sys.executable, "-m", "mmface4d.cli", "take", "pack", str(take)]
+    started = time.monotonic()
+    subprocess.run([*command[:-1], str(shutil.copytree(take, tmp_path / "copy"))], capture_output=True, check=True)
+    whole_s = time.monotonic() - started
+    for part in (0.2, 0.5, 0.7, 0.85, 0.95, 1.0):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(part * whole_s)
+        process.kill()
+        process.wait()
+        assert pictures() == before
+    subprocess.run(command, capture_output=True, check=True)
+    assert pictures() == before
+    assert not list(take.glob(".*"))
+    assert (take / "streams.mcap").read_bytes() == (tmp_path / "copy" / "streams.mcap").read_bytes()
 
 
 def test_unfinished_damaged_and_busy_takes_are_refused(take: Path) -> None:
