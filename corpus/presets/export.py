@@ -1,8 +1,11 @@
 """Exporting sequences to a layout: a folder that appears whole or not at all."""
 
+import glob
 import importlib
+import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from corpus.presets.clip import Clip, Exported, open_clip, refuse_equal_names
 from corpus.presets.motion import Pose
 from mmface4d.errors import InputError
 from mmface4d.files import atomic_folder
+from mmface4d.locks import locked
 from mmface4d.sequence import STATUS
 
 # name -> (module:function, what it is, whether heads stand still unless asked otherwise)
@@ -40,7 +44,7 @@ def export_sequences(
     clips = [open_clip(path, pose=pose or usual_pose, with_take=with_take, subject=subject) for path in paths]
     refuse_equal_names(clips)
     try:
-        with atomic_folder(output) as folder:
+        with _claimed(output), atomic_folder(output) as folder:
             done = write(clips, folder)
             for clip, one in zip(clips, done, strict=True):
                 one.notes += quality_notes(clip)
@@ -49,6 +53,15 @@ def export_sequences(
         for clip in clips:
             if clip.take is not None:
                 clip.take.close()
+
+
+@contextmanager
+def _claimed(output: Path) -> Iterator[None]:
+    """Keeps a second export from the same folder, and clears what a killed one left."""
+    with locked(output.with_name(f".{output.name}.lock"), what=str(output)):
+        for leftover in output.parent.glob(f".{glob.escape(output.name)}.*.partial"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        yield
 
 
 def quality_notes(clip: Clip) -> list[str]:
