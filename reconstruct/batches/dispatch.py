@@ -150,10 +150,13 @@ class Dispatcher:
         self._release(job, self._followers.pop(job.name, []))
 
     def _release(self, job: Job, followers: Iterable[Job]) -> None:
+        """Those that need nothing more come first, so that a session is finished before the next one is begun."""
+        freed = []
         for follower in followers:
             self._missing[follower.name].discard(job.name)
             if not self._missing[follower.name]:
-                self._ready.append(follower)
+                freed.append(follower)
+        self._ready.extendleft(reversed(freed))
 
     def _count(self, job: Job) -> None:
         if job.what == "sequence":

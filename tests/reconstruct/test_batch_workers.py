@@ -70,6 +70,12 @@ def test_jobs_wait_for_those_they_need_and_fail_with_them(tmp_path: Path) -> Non
     assert not (tmp_path / "ok-d.tried").exists()
 
 
+def test_a_session_is_finished_before_the_next_one_is_begun(tmp_path: Path) -> None:
+    names = ["ok-actor_1", "ok-1a", "ok-1b", "ok-actor_2", "ok-2a"]
+    after = {"ok-1a": ("ok-actor_1",), "ok-1b": ("ok-actor_1",), "ok-2a": ("ok-actor_2",)}
+    assert [each.name for each in run(tmp_path, *names, workers=1, after=after).done] == names
+
+
 def test_a_full_disk_ends_the_batch(tmp_path: Path) -> None:
     with pytest.raises(DiskFullError, match="no space left"):
         run(tmp_path, "full-a", *(f"ok-{number}" for number in range(50)), workers=1)
