@@ -1,0 +1,148 @@
+"""What a corpus is like: counts, lengths, sounds and times, for each language by itself."""
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from corpus.coverage import Coverage, coverage
+from corpus.duration import recording_time_s, speaking_time_s
+from corpus.phonemes import inventory
+from corpus.sentence import EMOTION_PREFIXES, SCENARIOS, Sentence
+
+# written without spaces between words
+UNSPACED = ("zh", "cmn", "yue", "ja", "th", "lo", "km", "my")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where a quantity of the sentences lies."""
+
+    smallest: float
+    median: float
+    mean: float
+    largest: float
+
+
+@dataclass(frozen=True)
+class PartStatistics:
+    """Some sentences of one language; times are estimates."""
+
+    sentences: int
+    lengths: tuple[int, ...]
+    seconds: tuple[float, ...]
+    coverage: Coverage
+
+    @property
+    def speaking_time_s(self) -> float:
+        """Of all sentences together."""
+        return sum(self.seconds)
+
+
+@dataclass(frozen=True)
+class LanguageStatistics:
+    """All sentences of a language; counts by (emotion, scenario); `by_emotion` in the order of the ids' prefixes."""
+
+    language: str
+    whole: PartStatistics
+    by_emotion: dict[str, PartStatistics]
+    counts: Counter[tuple[str, str]]
+    recording_time_s: float
+
+    @property
+    def length_unit(self) -> str:
+        """What `lengths` count."""
+        return length_unit(self.language)
+
+    @property
+    def scenarios(self) -> dict[str, int]:
+        """How many sentences are from where."""
+        return {name: sum(self.counts[emotion, name] for emotion in self.by_emotion) for name in SCENARIOS}
+
+
+def corpus_statistics(corpus: Sequence[Sentence]) -> list[LanguageStatistics]:
+    """The statistics of every language, the one with the most sentences first."""
+    of_language: dict[str, list[Sentence]] = {}
+    for sentence in corpus:
+        of_language.setdefault(sentence.language, []).append(sentence)
+    ordered = sorted(of_language.items(), key=lambda entry: (-len(entry[1]), entry[0]))
+    return [_of_language(language, sentences) for language, sentences in ordered]
+
+
+def _of_language(language: str, sentences: Sequence[Sentence]) -> LanguageStatistics:
+    parts = {emotion: [s for s in sentences if s.emotion == emotion] for emotion in EMOTION_PREFIXES}
+    return LanguageStatistics(
+        language=language,
+        whole=part_statistics(sentences, language),
+        by_emotion={emotion: part_statistics(part, language) for emotion, part in parts.items() if part},
+        counts=Counter((sentence.emotion, sentence.scenario) for sentence in sentences),
+        recording_time_s=recording_time_s(sentences),
+    )
+
+
+def part_statistics(sentences: Sequence[Sentence], language: str) -> PartStatistics:
+    """The statistics of sentences of one language."""
+    return PartStatistics(
+        sentences=len(sentences),
+        lengths=tuple(length(sentence.text, language) for sentence in sentences),
+        seconds=tuple(speaking_time_s(sentence) for sentence in sentences),
+        coverage=coverage((sentence.phonemes for sentence in sentences), inventory(language)),
+    )
+
+
+def length_unit(language: str) -> str:
+    """What the length of a sentence is counted in."""
+    return "characters" if language.split("-")[0] in UNSPACED else "words"
+
+
+def length(text: str, language: str) -> int:
+    """Words, or characters without punctuation where words are not spaced."""
+    if length_unit(language) == "characters":
+        return sum(character.isalnum() for character in text)
+    return sum(any(character.isalnum() for character in word) for word in text.split())
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Of at least one value."""
+    ordered = sorted(values)
+    return Spread(ordered[0], statistics.median(ordered), statistics.fmean(ordered), ordered[-1])
+
+
+def corpus_json(languages: Sequence[LanguageStatistics]) -> dict[str, Any]:
+    """The figures as plain values."""
+    return {
+        "sentences": sum(each.whole.sentences for each in languages),
+        "speaking_time_s": round(sum(each.whole.speaking_time_s for each in languages), 1),
+        "recording_time_s": round(sum(each.recording_time_s for each in languages), 1),
+        "languages": {each.language: _language_json(each) for each in languages},
+    }
+
+
+def _language_json(shown: LanguageStatistics) -> dict[str, Any]:
+    return {
+        **_part_json(shown.whole, shown.length_unit),
+        "recording_time_s": round(shown.recording_time_s, 1),
+        "scenarios": shown.scenarios,
+        "emotions": {emotion: _part_json(part, shown.length_unit) for emotion, part in shown.by_emotion.items()},
+    }
+
+
+def _part_json(part: PartStatistics, unit: str) -> dict[str, Any]:
+    sounds = part.coverage
+    return {
+        "sentences": part.sentences,
+        f"length_{unit}": vars(spread(part.lengths)),
+        "length_s": {name: round(value, 2) for name, value in vars(spread(part.seconds)).items()},
+        "speaking_time_s": round(part.speaking_time_s, 1),
+        "phonemes": dict(sounds.phonemes.most_common()),
+        "phoneme_entropy_bits": round(sounds.phoneme_entropy_bits, 4),
+        "max_phoneme_entropy_bits": round(sounds.max_phoneme_entropy_bits, 4),
+        "missing": list(sounds.missing),
+        "least_covered": dict(sounds.least_covered()),
+        "diphone_kinds": len(sounds.diphones),
+        "diphone_entropy_bits": round(sounds.diphone_entropy_bits, 4),
+        "max_diphone_entropy_bits": round(sounds.max_diphone_entropy_bits, 4),
+        "tones": dict(sorted(sounds.tones.items())),
+        "foreign": dict(sounds.foreign.most_common()),
+    }
