@@ -6,6 +6,9 @@ from typing import Any
 
 import click
 
+from mmface4d.lab import LANDMARKER
+from mmface4d.lab_defaults import choose, lab_of_all, tell
+
 EPILOG = """\b
 Examples:
   mmface4d calibrate takes/001 -o calibration.json
@@ -31,7 +34,7 @@ Examples:
 )
 @click.option(
     "--landmarker", type=click.Path(path_type=Path), envvar="MMFACE4D_LANDMARKER",
-    help="MediaPipe's face_landmarker.task, in place of the models inside MediaPipe.",
+    help="MediaPipe's face_landmarker.task, in place of the models inside MediaPipe; the lab's by default.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def calibrate(takes: tuple[Path, ...], output: Path, frames: int, landmarker: Path | None, as_json: bool) -> None:
@@ -45,8 +48,12 @@ def calibrate(takes: tuple[Path, ...], output: Path, frames: int, landmarker: Pa
     from calibration.views import FrameRef
     from mmface4d.take import open_take
 
+    lab = lab_of_all(takes)
+    settings = choose(click.get_current_context(), lab, {"landmarker": LANDMARKER})
+    tell(lab, settings, [LANDMARKER])
+    task_file = Path(settings[LANDMARKER].value) if settings[LANDMARKER].value else None
     opened = [open_take(path) for path in takes]
-    calibration = calibrate_takes(opened, CalibrationSettings(frames=frames, task_file=landmarker))
+    calibration = calibrate_takes(opened, CalibrationSettings(frames=frames, task_file=task_file))
     first = opened[0]
     drawn = [ref["frame"] for ref in calibration.report["frames"] if ref["used"] and ref["take"] == first.name]
     refs = [FrameRef(first, frame) for frame in drawn if frame < len(first)] or [FrameRef(first, len(first) // 2)]

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from mmface4d.errors import UsageError
+from mmface4d.lab_defaults import choose, lab_of_all, tell, values
 
 EPILOG = """\b
 Examples:
@@ -14,6 +15,11 @@ Examples:
   mmface4d reconstruct takes/* --calibration calibration.json --one-actor -o sequences/
   mmface4d reconstruct takes/009 --calibration calibration.json --actor sequences/actor.npz -o 009.npz
 """
+# options whose defaults a lab gives
+OPTIONS = {
+    "model_name": "reconstruction.model", "solver": "reconstruction.solver",
+    "rasterizer": "reconstruction.rasterizer", "device": "reconstruction.device",
+}  # fmt: skip
 
 
 @click.command(epilog=EPILOG)
@@ -54,7 +60,10 @@ def reconstruct(
     output: Path,
     as_json: bool,
 ) -> None:
-    """Turn TAKES into mesh sequences. A run that was stopped goes on where it was."""
+    """Turn TAKES into mesh sequences. A run that was stopped goes on where it was.
+
+    In a lab, its lab.toml gives the defaults of model, solver, rasterizer and device.
+    """
     from mmface4d.rig_calibration import load_calibration
     from reconstruct.batch import reconstruct_takes, summary_text
     from reconstruct.models.library import load_model
@@ -62,10 +71,14 @@ def reconstruct(
 
     if one_actor and actor is not None:
         raise UsageError("--one-actor and --actor contradict each other", hint="leave one of them out")
+    lab = lab_of_all(takes)
+    in_force = choose(click.get_current_context(), lab, OPTIONS)
+    tell(lab, in_force, list(OPTIONS.values()))
+    given = values(in_force, OPTIONS)
     settings = ReconstructSettings(
-        solver=solver,
-        rasterizer=rasterizer,
-        device=device,
+        solver=given["solver"],
+        rasterizer=given["rasterizer"],
+        device=given["device"],
         smooth=smooth,
         refine_rig=refine_rig,
         frames=_parse_frames(frames),
@@ -73,7 +86,7 @@ def reconstruct(
     outputs = _outputs(takes, output)
     solved = _actor_output(outputs) if one_actor else None
     summaries = reconstruct_takes(
-        outputs, calibration=load_calibration(calibration), model=load_model(model_name), settings=settings,
+        outputs, calibration=load_calibration(calibration), model=load_model(given["model_name"]), settings=settings,
         actor=actor, one_actor=solved,
     )  # fmt: skip
     click.echo(json.dumps(summaries, indent=1) if as_json else "\n".join(summary_text(s) for s in summaries))
