@@ -47,7 +47,7 @@ class RecoveryReport:
 
 
 def recover_take(path: Path) -> RecoveryReport:
-    """Makes a take whole again; raises TakeError or ConsentError where it cannot or may not, and then changes nothing."""
+    """Makes a take whole again; raises TakeError or ConsentError, and then changes nothing, where it cannot."""
     if not path.is_dir():
         raise TakeError(f"{path} is no take: no such folder", hint="check the path")
     refuse_withdrawn(path)

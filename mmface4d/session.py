@@ -29,6 +29,7 @@ from mmface4d.session_folders import COPY, RECORD
 from mmface4d.subject import OWN_RECORD, Consent, Subject, enter_subject, mistakes, subject_path
 
 FORMAT = 2
+VIRTUAL_ACTOR = "virtual"  # in the place of a pseudonym
 EMOTIONS = ("neutral", "angry", "disgust", "fear", "happy", "sad", "surprise")
 MAX_TEXT, MAX_ITEMS, MAX_LINE_BYTES = 1000, 100_000, 1 << 16
 MAX_LOG_BYTES = 256 << 20
@@ -187,13 +188,13 @@ def create_session(
     """
     _refuse_doubles(script)
     made = _record(subject, settings=settings or {}, virtual=virtual, sheet=sheet or Sheet())
-    _refuse_used(path)
+    refuse_used_folder(path)
     with disk_full_is_an_error(path), locked(path / ".lock", what=f"session {path}"):
-        _refuse_used(path)  # now that nobody else can make one here
-        (path / "takes").mkdir(parents=True, exist_ok=True)
+        refuse_used_folder(path)  # now that nobody else can make one here
         if person is not None:
             entered = enter_subject(subject_path(path, subject), person)
             made = made.model_copy(update={"consent": entered.consent})
+        (path / "takes").mkdir(parents=True, exist_ok=True)
         with atomic_path(path / "script.jsonl") as partial:
             partial.write_text("".join(item.model_dump_json() + "\n" for item in script), encoding="utf-8")
         for name in (COPY, RECORD):
@@ -211,7 +212,7 @@ def _record(subject: str, *, settings: dict[str, Any], virtual: bool, sheet: She
         ) from error
 
 
-def _refuse_used(path: Path) -> None:
+def refuse_used_folder(path: Path) -> None:
     """Raises InputError where there is more than what a killed attempt at making a session leaves."""
     if not path.exists():
         return

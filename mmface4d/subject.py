@@ -25,6 +25,7 @@ PSEUDONYM_HINT = "use a code such as P07; who is behind it belongs on a list tha
 TWO_WORDS = re.compile(r"[A-Z][a-z]+[_-]?[A-Z][a-z]+")
 CALENDAR_DAY = re.compile(r"(19|20)\d\d[_-]?(0[1-9]|1[0-2])[_-]?(0[1-9]|[12]\d|3[01])")
 MAX_RECORD_BYTES = 1 << 20
+Day = date  # the type, where a field has its name
 
 Scope = Literal["mesh", "audio", "rgb", "publish-picture"]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
@@ -54,8 +55,8 @@ class Consent(_Strict):
     """What a person has signed: which version of the form, when, until when it holds, and for what."""
 
     version: Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,32}$")]
-    date: date
-    until: date | None = None
+    date: Day
+    until: Day | None = None
     scopes: Annotated[tuple[Scope, ...], Field(min_length=1)]
 
     @model_validator(mode="after")

@@ -27,6 +27,7 @@ Options:
 Commands:
   demo         The whole loop on a virtual rig, with a report to look at.
   session      Make and show recording sessions.
+  subject      Show the people who are recorded; withdraw one.
   record       Record a session with the rig, or the virtual one.
   doctor       Check this machine before a recording.
   take         Import, export, show, check and recover takes.
