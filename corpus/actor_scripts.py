@@ -29,11 +29,12 @@ SIZE, PRACTICE = 100, 3
 
 @dataclass(frozen=True)
 class ActorScript:
-    """What one actor is to say: practice first; actors count from 1."""
+    """What one actor is to say, practice first; actors count from 1. `repeated` sentences were given to others too."""
 
     actor: int
     practice: tuple[Sentence, ...]
     sentences: tuple[Sentence, ...]
+    repeated: int
 
     @cached_property
     def items(self) -> list[ScriptItem]:
@@ -84,9 +85,11 @@ def deal(
     while True:
         actor += 1
         chosen = _chosen(deck, actor, size=size, seed=seed)
+        repeated = int((deck.uses[chosen] > 0).sum())
+        deck.uses[chosen] += 1
         rehearsed = _rehearsed(deck, actor, but=set(chosen), number=practice, seed=seed)
         ordered = in_blocks([deck.sentences[i] for i in chosen], random.Random(f"{seed} {actor} order"))
-        yield ActorScript(actor, tuple(deck.sentences[i] for i in rehearsed), tuple(ordered))
+        yield ActorScript(actor, tuple(deck.sentences[i] for i in rehearsed), tuple(ordered), repeated)
 
 
 def emotion_seats(counts: Mapping[str, int]) -> list[str]:
@@ -111,7 +114,7 @@ def _deck(corpus: Sequence[Sentence], used: Mapping[str, int]) -> _Deck:
 
 
 def _chosen(deck: _Deck, actor: int, *, size: int, seed: int) -> list[int]:
-    """The indices of an actor's sentences, which are noted as used."""
+    """The indices of an actor's sentences."""
     begin = (actor - 1) * size
     seats = [deck.seats[seat % len(deck.seats)] for seat in range(begin, begin + size)]
     free = np.ones(len(deck.sentences), bool)
@@ -130,7 +133,6 @@ def _chosen(deck: _Deck, actor: int, *, size: int, seed: int) -> list[int]:
         chosen.append(index)
         free[index] = False
         excess += deck.units[index]
-    deck.uses[chosen] += 1
     return chosen
 
 

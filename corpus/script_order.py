@@ -1,9 +1,9 @@
 """The order of a script: short blocks of one emotion.
 
 Getting into an emotion takes an actor some sentences, and shouting or weeping for a quarter of the script tires voice
-and face. So no block of an emotion has more than `BLOCK` sentences and the emotions come round several times. Each round
-begins with neutral ones as a rest, and the others come in an order that differs from round to round and from actor to
-actor, lest one of them always meet a tired actor.
+and face. So no block of an emotion has more than `BLOCK` sentences, and the emotions come round several times. Each
+round begins with neutral ones as a rest, and the others come in an order that differs from round to round and from
+actor to actor, lest one of them always meet a tired actor.
 """
 
 import random

@@ -8,7 +8,7 @@ from typing import Any
 
 from corpus.coverage import Coverage, coverage
 from corpus.duration import recording_time_s, speaking_time_s
-from corpus.phonemes import inventory
+from corpus.phonemes import inventory, toneless
 from corpus.sentence import EMOTION_PREFIXES, SCENARIOS, Sentence
 
 # written without spaces between words
@@ -42,12 +42,17 @@ class PartStatistics:
 
 @dataclass(frozen=True)
 class LanguageStatistics:
-    """All sentences of a language; counts by (emotion, scenario); `by_emotion` in the order of the ids' prefixes."""
+    """All sentences of a language.
+
+    `by_emotion` is in the order of the ids' prefixes, `counts` are by (emotion, scenario), and `examples` are sentences
+    that have one of the least covered units.
+    """
 
     language: str
     whole: PartStatistics
     by_emotion: dict[str, PartStatistics]
     counts: Counter[tuple[str, str]]
+    examples: dict[str, str]
     recording_time_s: float
 
     @property
@@ -72,13 +77,23 @@ def corpus_statistics(corpus: Sequence[Sentence]) -> list[LanguageStatistics]:
 
 def _of_language(language: str, sentences: Sequence[Sentence]) -> LanguageStatistics:
     parts = {emotion: [s for s in sentences if s.emotion == emotion] for emotion in EMOTION_PREFIXES}
+    whole = part_statistics(sentences, language)
     return LanguageStatistics(
         language=language,
-        whole=part_statistics(sentences, language),
+        whole=whole,
         by_emotion={emotion: part_statistics(part, language) for emotion, part in parts.items() if part},
         counts=Counter((sentence.emotion, sentence.scenario) for sentence in sentences),
+        examples=_examples(sentences, {unit for unit, _ in whole.coverage.least_covered()}),
         recording_time_s=recording_time_s(sentences),
     )
+
+
+def _examples(sentences: Sequence[Sentence], units: set[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for sentence in sentences:
+        for unit in units.intersection(map(toneless, sentence.phonemes)):
+            found.setdefault(unit, sentence.text)
+    return found
 
 
 def part_statistics(sentences: Sequence[Sentence], language: str) -> PartStatistics:
