@@ -148,10 +148,10 @@ def test_openings_vary(language: str) -> None:
 
 @every_language
 @every_emotion
-def test_every_emotion_has_every_sound(language: str, emotion: str) -> None:
+def test_every_emotion_has_every_sound_twice(language: str, emotion: str) -> None:
     said = [sounds(language)[row.text] for row in rows(language) if row.emotion == emotion]
     found = coverage(said, inventory(language))
-    assert found.missing == ()
+    assert [unit for unit, count in found.least_covered() if count < 2] == []
 
 
 @every_language
