@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from corpus.build_command import build
 from mmface4d.errors import UsageError
 
 PATH = click.Path(path_type=Path)
 CORPUS_EPILOG = """\b
 Examples:
-  mmface4d corpus stats corpus.jsonl --html report.html
+  mmface4d corpus build starter -o corpus.jsonl
   mmface4d corpus script corpus.jsonl --actors 50 -o scripts
 """
 STATS_EPILOG = """\b
@@ -29,6 +30,9 @@ Examples:
 @click.group(epilog=CORPUS_EPILOG)
 def corpus() -> None:
     """Choose sentences, look at them, and make a script for each actor."""
+
+
+corpus.add_command(build)
 
 
 @corpus.command(epilog=STATS_EPILOG)

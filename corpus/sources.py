@@ -12,7 +12,7 @@ from typing import Any
 from corpus.mistakes import Mistakes, quoted
 from corpus.sentence import EMOTION_PREFIXES, SCENARIOS
 from corpus.writing import other_language
-from mmface4d.errors import InputError
+from mmface4d.errors import InputError, UsageError
 from mmface4d.session import EMOTIONS, MAX_TEXT
 from mmface4d.text_file import read_text
 
@@ -77,6 +77,12 @@ def read_sources(
     if mistakes is None:
         reader.mistakes.refuse(hint=HINT)
     return reader.lines
+
+
+def check_defaults(defaults: Defaults) -> None:
+    """Raises UsageError where what holds for silent lines is itself unknown."""
+    for what in _wrong_labels(vars(defaults)):
+        raise UsageError(what, hint="see: mmface4d corpus build --help")
 
 
 def _rows(path: Path, mistakes: Mistakes) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -1,0 +1,194 @@
+"""A corpus from what people wrote: one form, no doubles, fit lengths, sounds, and an even choice for each emotion."""
+
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from corpus.coverage import Coverage, coverage
+from corpus.normalise import LengthFilter, normalise, same_key
+from corpus.phonemes import inventory, is_mandarin, phonemise
+from corpus.selection import select
+from corpus.sentence import EMOTION_PREFIXES, Sentence, sentence_id
+from corpus.sources import SourceLine, emotion_of
+from mmface4d.errors import InputError
+from mmface4d.progress import Progress
+from mmface4d.session import MAX_TEXT
+
+NEUTRAL, OTHERS = 2000, 1500  # the paper's corpus
+NO_READING = "letters or digits without a Chinese reading"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many sentences of each emotion a corpus gets, and which are fit for it."""
+
+    neutral: int = NEUTRAL
+    others: int = OTHERS
+    lengths: LengthFilter = LengthFilter()
+    seed: int = 0
+    workers: int = 1
+
+    def size_of(self, emotion: str) -> int:
+        """How many sentences are asked for."""
+        return self.neutral if emotion == "neutral" else self.others
+
+
+@dataclass(frozen=True)
+class Group:
+    """What became of an emotion's candidates in a language."""
+
+    language: str
+    emotion: str
+    asked: int
+    candidates: int
+    taken: int
+
+
+@dataclass(frozen=True)
+class Built:
+    """A corpus and how it came about; the coverages are by language."""
+
+    sentences: list[Sentence]
+    groups: list[Group]
+    read: int
+    left_out: dict[str, int]
+    candidates: dict[str, Coverage]
+    corpus: dict[str, Coverage]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A sentence that may be chosen."""
+
+    source: SourceLine
+    text: str
+    phonemes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Sieve:
+    """What was let through, and how many were not, by why."""
+
+    left_out: Counter[str] = field(default_factory=Counter)
+    keys: set[tuple[str, str]] = field(default_factory=set)
+
+
+def build_corpus(lines: Sequence[SourceLine], plan: Plan, *, bar: Progress | None = None) -> Built:
+    """Makes a corpus; where there are fewer candidates than asked for, all are taken.
+
+    The same lines, plan and seed give the same corpus. Raises InputError where nothing is left, and as `phonemise`.
+    """
+    sieve = _Sieve()
+    fit = [candidate for line in lines if (candidate := _fit(line, plan.lengths, sieve))]
+    if bar:
+        bar.advance(len(lines) - len(fit))
+    languages = list(dict.fromkeys(candidate.source.language for candidate in fit))
+    groups: list[Group] = []
+    chosen: list[_Candidate] = []
+    before: dict[str, Coverage] = {}
+    for language in languages:
+        of_language = [each for each in fit if each.source.language == language]
+        candidates = _sounding(of_language, plan.workers, sieve)
+        before[language] = _coverage(candidates, language)
+        if bar:
+            bar.advance(len(of_language))
+        for emotion in EMOTION_PREFIXES:
+            of_emotion = [each for each in candidates if each.source.emotion == emotion]
+            taken = _choose(of_emotion, language, emotion, plan=plan)
+            chosen += taken
+            groups.append(Group(language, emotion, plan.size_of(emotion), len(of_emotion), len(taken)))
+    if not chosen:
+        raise InputError(
+            f"no sentence is left of {len(lines)}: {_counts(sieve.left_out)}", hint="see --min-words and --max-words"
+        )
+    return Built(
+        sentences=_named(chosen),
+        groups=groups,
+        read=len(lines),
+        left_out=dict(sieve.left_out),
+        candidates=before,
+        corpus={
+            language: _coverage([each for each in chosen if each.source.language == language], language)
+            for language in languages
+        },
+    )
+
+
+def _fit(line: SourceLine, lengths: LengthFilter, sieve: _Sieve) -> _Candidate | None:
+    text = normalise(line.text, line.language)
+    key = (line.language, same_key(text))
+    why = lengths.why_not(text, line.language) or ("too long" if len(text) > MAX_TEXT else None)
+    if why is None and key in sieve.keys:
+        why = "said before"
+    if why is None and is_mandarin(line.language) and any(map(_is_unread, text)):
+        why = NO_READING
+    if why:
+        sieve.left_out[why] += 1
+        return None
+    sieve.keys.add(key)
+    return _Candidate(line, text)
+
+
+def _is_unread(character: str) -> bool:
+    """Whether pypinyin passes over it although it would be said."""
+    return character.isascii() and character.isalnum()
+
+
+def _sounding(candidates: Sequence[_Candidate], workers: int, sieve: _Sieve) -> list[_Candidate]:
+    """Those of one language that have sounds, with them."""
+    if not candidates:
+        return []
+    language = candidates[0].source.language
+    sounds = phonemise([each.text for each in candidates], language, workers=workers)
+    with_sounds = [
+        _Candidate(each.source, each.text, phonemes)
+        for each, phonemes in zip(candidates, sounds, strict=True)
+        if phonemes
+    ]
+    if len(with_sounds) < len(candidates):
+        sieve.left_out["no sounds"] += len(candidates) - len(with_sounds)
+    return with_sounds
+
+
+def _choose(candidates: Sequence[_Candidate], language: str, emotion: str, *, plan: Plan) -> list[_Candidate]:
+    numbers = select(
+        [each.phonemes for each in candidates],
+        plan.size_of(emotion),
+        seed=plan.seed,
+        inventory=inventory(language),
+    )
+    return [candidates[number] for number in numbers]
+
+
+def _coverage(candidates: Iterable[_Candidate], language: str) -> Coverage:
+    return coverage((each.phonemes for each in candidates), inventory(language))
+
+
+def _named(chosen: Sequence[_Candidate]) -> list[Sentence]:
+    """Sentences with ids: ids of ours are kept, the others get the free numbers of their emotion in order."""
+    kept = {each.source.id for each in chosen if each.source.id and emotion_of(each.source.id)}
+    free = {emotion: _free_ids(emotion, kept) for emotion in EMOTION_PREFIXES}
+    named = [
+        _sentence(each, str(each.source.id) if each.source.id in kept else next(free[each.source.emotion]))
+        for each in chosen
+    ]
+    return sorted(named, key=lambda sentence: sentence.id)
+
+
+def _free_ids(emotion: str, kept: Container[str]) -> Iterator[str]:
+    return (identity for number in count(1) if (identity := sentence_id(emotion, number)) not in kept)
+
+
+def _sentence(candidate: _Candidate, identity: str) -> Sentence:
+    source = candidate.source
+    return Sentence.model_validate(
+        {
+            "id": identity, "text": candidate.text, "emotion": source.emotion, "language": source.language,
+            "scenario": source.scenario, "phonemes": candidate.phonemes,
+        }
+    )  # fmt: skip
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {why}" for why, count in counts.items()) or "there are none"
