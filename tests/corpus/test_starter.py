@@ -8,17 +8,24 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, pairwise
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 
+from corpus.corpus_file import read_corpus
 from corpus.coverage import coverage
 from corpus.duration import speaking_time_s
+from corpus.normalise import normalise
 from corpus.phonemes import inventory, phonemise
 from corpus.sentence import SCENARIOS, Sentence
+from corpus.sources import read_sources
 from corpus.starter import starter_files
+from corpus.statistics import LanguageStatistics, PartStatistics, corpus_statistics
 from mmface4d.session import EMOTIONS
+from tests.conftest import RunCli
 
 LANGUAGES = ("en", "zh")
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "starter-corpus.md"
 AT_LEAST = 40  # sentences of each emotion and language
 HAN = re.compile(r"[\u4e00-\u9fff]")
 EXPECTED_CHARACTERS = {"en": re.compile(r"[A-Za-z ,.?!']+"), "zh": re.compile(r"[\u4e00-\u9fff，。？！、]+")}
@@ -215,3 +222,51 @@ def test_the_files_are_beside_the_code() -> None:
 
     assert corpus.starter.__file__ is not None
     assert {path.parent for path in starter_files()} == {Path(corpus.starter.__file__).parent}
+
+
+def statistics_of(language: str) -> LanguageStatistics:
+    corpus = [
+        Sentence(id=f"00_{number:04d}", phonemes=sounds(language)[row.text], **vars(row))
+        for number, row in enumerate(rows(language), 1)
+    ]
+    (found,) = corpus_statistics(corpus)
+    return found
+
+
+def page_row(name: str, part: PartStatistics) -> str:
+    rarest = ", ".join(f"{unit} {count}" for unit, count in part.coverage.least_covered(4))
+    seconds = f"{fmean(part.seconds):.1f} | {part.coverage.phoneme_entropy_bits:.2f}"
+    return f"| {name} | {part.sentences} | {fmean(part.lengths):.1f} | {seconds} | {rarest} |"
+
+
+@every_language
+def test_the_page_shows_the_figures_of_the_corpus(language: str) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    figures = statistics_of(language)
+    for emotion, part in {**figures.by_emotion, "all": figures.whole}.items():
+        assert page_row(emotion, part) in page
+    assert f"{figures.whole.coverage.phoneme_entropy_bits:.2f} of 5.83 bits" in page
+    assert f"{len(figures.whole.coverage.diphones):,} kinds" in page
+    assert f"{min(figures.whole.lengths)}-{max(figures.whole.lengths)} {figures.length_unit}" in page
+    if language == "zh":
+        assert ", ".join(f"{figures.whole.coverage.tones[tone]:,}" for tone in "12345") in page
+
+
+@every_language
+def test_the_reader_of_sources_takes_them_as_they_are(language: str) -> None:
+    (path,) = (path for path in starter_files() if path.stem == language)
+    lines = read_sources([path])
+    read = [Row(line.text, line.language, line.scenario, line.emotion) for line in lines]
+    assert tuple(read) == rows(language)
+    assert [row.text for row in read if normalise(row.text, language) != row.text] == []
+
+
+def test_the_program_builds_a_corpus_of_all_of_them(tmp_path: Path, run_cli: RunCli) -> None:
+    done = run_cli("corpus", "build", "starter", "-o", tmp_path / "corpus.jsonl")
+    assert done.returncode == 0, done.stderr
+    built = read_corpus(tmp_path / "corpus.jsonl")
+    written = [row for language in LANGUAGES for row in rows(language)]
+    assert Counter((s.text, s.language, s.scenario, s.emotion) for s in built) == Counter(
+        (row.text, row.language, row.scenario, row.emotion) for row in written
+    )
+    assert all(sentence.phonemes == sounds(sentence.language)[sentence.text] for sentence in built)
