@@ -187,7 +187,7 @@ def ask_all(folder: Path, asker: Asker, sheet: Iterable[str]) -> Answers:
 
     Raises UsageError or InputError with all that is missing or wrong, ConsentError where they may not be recorded.
     """
-    name: Any = asker.answer(SUBJECT)
+    name = asker.answer(SUBJECT)
     path = None if name is None else subject_path(folder, name)
     known = read_subject(path) if path is not None and path.is_file() else None
     if known is not None and known.withdrawn is not None:
@@ -198,7 +198,7 @@ def ask_all(folder: Path, asker: Asker, sheet: Iterable[str]) -> Answers:
     consent = _consent([asker.answer(question) for question in CONSENT], asker) if asks_consent else None
     script, noted = asker.answer(SCRIPT), ask_sheet(sheet, asker)
     asker.finish()
-    person = Subject(pseudonym=name, **said, consent=consent)
+    person = Subject.model_validate({"pseudonym": name, "consent": consent, **said})
     check_may_record(known if known is not None and consent is None else person, date.today())
     return Answers(person, script, noted)
 

@@ -66,8 +66,11 @@ class Known:
         from corpus.session_commands import subject_line
 
         told = subject_line(self.records[0][1]) if self.records else f"{self.pseudonym}: no record"
-        count = len(self.sessions)
-        return f"{told}; {count} session{'' if count == 1 else 's'}"
+        return f"{told}; {_counted(len(self.sessions), 'session')}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def known_people(folder: Path) -> tuple[dict[str, Known], list[str]]:
@@ -188,8 +191,8 @@ def subject_withdraw(pseudonym: str, folder: Path, as_json: bool) -> None:
     from mmface4d.withdrawal import withdraw
 
     if sys.stdin.isatty():
-        count = len(_of(known_people(folder)[0], pseudonym, folder).sessions)
-        click.confirm(f"Withdraw {pseudonym} with {count} sessions? It cannot be undone", abort=True, err=True)
+        count = _counted(len(_of(known_people(folder)[0], pseudonym, folder).sessions), "session")
+        click.confirm(f"Withdraw {pseudonym} with {count}? It cannot be undone", abort=True, err=True)
     done = withdraw(folder, pseudonym, today=date.today())
     if as_json:
         shown = {
@@ -199,8 +202,8 @@ def subject_withdraw(pseudonym: str, folder: Path, as_json: bool) -> None:
         click.echo(json.dumps(shown, indent=1))
     else:
         click.echo(
-            f"{done.pseudonym} is withdrawn since {done.day}: {len(done.sessions)} sessions, {done.marked} takes "
-            f"marked now, {done.marked_before} before"
+            f"{done.pseudonym} is withdrawn since {done.day}: {_counted(len(done.sessions), 'session')}, "
+            f"{_counted(done.marked, 'take')} marked now, {done.marked_before} before"
         )
         click.echo("copies, exported recordings and sequences made of these takes are not marked: delete them")
     _complain(done.failed, "not marked")

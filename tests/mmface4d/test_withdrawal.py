@@ -1,0 +1,210 @@
+"""Withdrawal: everything of one person is marked, nothing of anybody else, and a kill at any moment is mended."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from capture.check import check_take
+from capture.recover import recover_take
+from mmface4d.errors import BusyError, ConsentError, InputError
+from mmface4d.locks import locked
+from mmface4d.permission import recording_permit
+from mmface4d.session import ScriptItem, Session, create_session, open_session
+from mmface4d.subject import Consent, Subject, read_subject
+from mmface4d.take import open_take
+from mmface4d.withdrawal import MARK, is_withdrawn, withdraw
+from tests.capture.small_take import write_take
+from tests.mmface4d.killing import killed_at
+
+TODAY = date(2026, 11, 21)
+CONSENT = Consent(version="2", date=date(2026, 11, 2), scopes=("mesh", "audio"))
+SCRIPT = [ScriptItem(id="00_0001", text="Good morning.")]
+
+
+def person(name: str) -> Subject:
+    return Subject(pseudonym=name, age=24, gender="female", language="zh", consent=CONSENT)
+
+
+def session_of(name: str, path: Path, *, takes: int = 3) -> Session:
+    made = create_session(path, subject=name, script=SCRIPT, person=person(name))
+    for number in range(1, takes + 1):
+        take = made.takes / f"001-00_0001-v{number}"
+        take.mkdir()
+        (take / "streams.mcap").write_bytes(b"as if recorded")
+    return made
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    """Two sessions of P07, one of P08, one of the virtual actor."""
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    (lab / "lab.toml").touch()
+    session_of("P07", lab / "sessions" / "first")
+    session_of("P07", lab / "sessions" / "later" / "second")
+    session_of("P08", lab / "sessions" / "other")
+    create_session(lab / "sessions" / "try", subject="virtual", script=SCRIPT, virtual=True)
+    return lab
+
+
+def of_p07(lab: Path) -> list[Path]:
+    return sorted([*lab.glob("sessions/first/takes/*"), *lab.glob("sessions/later/second/takes/*")])
+
+
+def digests(lab: Path) -> dict[str, str]:
+    """Of every file that is not about P07."""
+    others = [path for path in lab.rglob("*") if path.is_file() and {"other", "try", "P08.json"} & set(path.parts)]
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in others}
+
+
+def assert_withdrawn(lab: Path) -> None:
+    assert len(of_p07(lab)) == 6
+    for take in of_p07(lab):
+        assert json.loads((take / MARK).read_text())["subject"] == "P07"
+        assert is_withdrawn(take)
+    assert read_subject(lab / "subjects" / "P07.json").withdrawn == TODAY
+    ledger = (lab / "withdrawn.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in ledger] == [{"subject": "P07", "withdrawn": "2026-11-21"}]
+    assert not list(lab.rglob("*.partial*"))
+
+
+def test_every_take_of_every_session_is_marked_and_nobody_elses(lab: Path) -> None:
+    before = digests(lab)
+    assert len(before) > 6
+    done = withdraw(lab, "P07", today=TODAY)
+    assert (done.marked, done.marked_before, done.failed, len(done.sessions)) == (6, 0, [], 2)
+    assert_withdrawn(lab)
+    assert digests(lab) == before
+    assert not any(is_withdrawn(take) for take in lab.glob("sessions/other/takes/*"))
+
+
+def test_doing_it_again_changes_nothing(lab: Path) -> None:
+    withdraw(lab, "P07", today=TODAY)
+    before = {path: path.read_bytes() for path in lab.rglob("*") if path.is_file()}
+    again = withdraw(lab / "sessions" / "first", "P07", today=date(2027, 1, 1))  # from anywhere in the lab
+    assert (again.marked, again.marked_before, again.day) == (0, 6, TODAY)
+    assert {path: path.read_bytes() for path in lab.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_kill_at_any_step_is_finished_by_the_next_run(lab: Path, tmp_path: Path, after: bool) -> None:
+    steps = 0
+    while True:
+        copy = tmp_path / f"copy-{steps}"
+        shutil.copytree(lab, copy)
+        others = digests(copy)
+        killed = killed_at(steps, lambda here=copy: withdraw(here, "P07", today=TODAY), after=after)
+        if killed and (steps, after) != (0, False):
+            for name in ("first", "later/second"):  # no take can begin any more
+                with pytest.raises(ConsentError):
+                    recording_permit(open_session(copy / "sessions" / name), virtual=False, today=TODAY)
+        for stray in copy.rglob("*.partial*"):
+            stray.unlink()  # of the killed process; never taken for a file
+        withdraw(copy, "P07", today=TODAY)
+        assert_withdrawn(copy)
+        assert digests(copy) == others
+        if not killed:
+            break
+        steps += 1
+    assert steps == 10  # the record, the ledger, two sessions, six takes
+
+
+def test_withdrawn_takes_are_used_by_nothing(tmp_path: Path) -> None:
+    session = session_of("P07", tmp_path / "s", takes=0)
+    take = write_take(session.takes / "001-00_0001-v1")
+    unfinished = session.takes / "001-00_0001-v2"
+    shutil.copytree(take, unfinished)
+    (unfinished / "take.json").unlink()
+    open_take(take).close()
+    withdraw(tmp_path, "P07", today=TODAY)
+    for use in (open_take, check_take, recover_take):
+        for path in (take, unfinished):
+            with pytest.raises(ConsentError, match="withdrawn"):
+                use(path)
+    assert not (unfinished / "take.json").exists()
+    (tmp_path / "link").symlink_to(take)
+    with pytest.raises(ConsentError):
+        open_take(tmp_path / "link")
+    shutil.move(take, tmp_path / "elsewhere")  # the take's own mark goes with it
+    with pytest.raises(ConsentError):
+        open_take(tmp_path / "elsewhere")
+
+
+def test_a_take_that_came_to_a_withdrawn_session_is_withdrawn_too(lab: Path) -> None:
+    withdraw(lab, "P07", today=TODAY)
+    late = lab / "sessions" / "first" / "takes" / "001-00_0001-v4"
+    late.mkdir()
+    assert is_withdrawn(late)
+    assert withdraw(lab, "P07", today=TODAY).marked == 1
+    assert (late / MARK).is_file()
+
+
+def test_a_session_that_is_being_recorded_is_marked_and_named(lab: Path) -> None:
+    hold = (
+        "import sys, time; from pathlib import Path; from mmface4d.session import held\nwith held(Path(sys.argv[1])):"
+    )
+    hold += " print('held', flush=True); time.sleep(60)"
+    holder = subprocess.Popen([sys.executable, "-c", hold, str(lab / "sessions/first")], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        done = withdraw(lab, "P07", today=TODAY)
+    finally:
+        holder.kill()
+        holder.communicate()
+    assert done.failed == [f"session {lab / 'sessions/first'} is being written by process {holder.pid} on "
+                           f"{_host()}: end the recording"]  # fmt: skip
+    assert_withdrawn(lab)
+    assert withdraw(lab, "P07", today=TODAY).failed == []
+
+
+def _host() -> str:
+    import socket
+
+    return socket.gethostname()
+
+
+def test_one_withdrawal_at_a_time(lab: Path) -> None:
+    with locked(lab / ".withdrawal.lock", what="x"), pytest.raises(BusyError, match="a withdrawal in"):
+        withdraw(lab, "P07", today=TODAY)
+    assert not any(is_withdrawn(take) for take in of_p07(lab))
+
+
+def test_damaged_files_are_named_and_the_rest_is_done(lab: Path) -> None:
+    cut = lab / "sessions" / "first" / "session.json"
+    cut.write_bytes(cut.read_bytes()[:40])  # its copy says whose it is
+    for name in ("session.json", "session.copy.json"):
+        lost = lab / "sessions" / "other" / name
+        lost.write_bytes(lost.read_bytes()[:20])
+    done = withdraw(lab, "P07", today=TODAY)
+    assert done.failed == [f"whose session {lab / 'sessions/other'} is cannot be read"]
+    assert_withdrawn(lab)
+
+
+def test_a_damaged_record_does_not_keep_takes_from_being_marked(lab: Path) -> None:
+    (lab / "subjects" / "P07.json").write_text("{")
+    done = withdraw(lab, "P07", today=TODAY)
+    assert len(done.failed) == 1
+    assert done.marked == 6
+    with pytest.raises(ConsentError):
+        recording_permit(open_session(lab / "sessions" / "first"), virtual=False, today=TODAY)
+
+
+def test_nobody_is_withdrawn_by_a_slip_of_the_pen(lab: Path) -> None:
+    for name in ("P70", "p07", "", "../P07", "virtual7"):
+        with pytest.raises(InputError, match="nothing of"):
+            withdraw(lab, name, today=TODAY)
+
+
+def test_a_ledger_that_a_crash_cut_short_keeps_its_lines(lab: Path) -> None:
+    (lab / "withdrawn.jsonl").write_text('{"subject": "P01", "withdrawn": "2026-01-01"}\n{"subj')
+    withdraw(lab, "P07", today=TODAY)
+    lines = (lab / "withdrawn.jsonl").read_text().splitlines()
+    assert lines[0] == '{"subject": "P01", "withdrawn": "2026-01-01"}'
+    assert json.loads(lines[-1]) == {"subject": "P07", "withdrawn": "2026-11-21"}
