@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from mmface4d.lab import LANDMARKER
-from mmface4d.lab_defaults import choose, lab_of_all, tell
+from mmface4d.lab_defaults import in_force, lab_of_all
 
 EPILOG = """\b
 Examples:
@@ -43,17 +43,16 @@ def calibrate(takes: tuple[Path, ...], output: Path, frames: int, landmarker: Pa
     Takes of one rig are used together; sitting still for a second in front of the cameras is enough. A picture
     (calibration-overlay.png) is written beside the file: look at it.
     """
+    task_file = in_force(lab_of_all(takes), {"landmarker": LANDMARKER})["landmarker"]
     from calibration.calibrate import CalibrationSettings, calibrate_takes
     from calibration.overlay import draw_overlay
     from calibration.views import FrameRef
     from mmface4d.take import open_take
 
-    lab = lab_of_all(takes)
-    settings = choose(click.get_current_context(), lab, {"landmarker": LANDMARKER})
-    tell(lab, settings, [LANDMARKER])
-    task_file = Path(settings[LANDMARKER].value) if settings[LANDMARKER].value else None
     opened = [open_take(path) for path in takes]
-    calibration = calibrate_takes(opened, CalibrationSettings(frames=frames, task_file=task_file))
+    calibration = calibrate_takes(
+        opened, CalibrationSettings(frames=frames, task_file=Path(task_file) if task_file else None)
+    )
     first = opened[0]
     drawn = [ref["frame"] for ref in calibration.report["frames"] if ref["used"] and ref["take"] == first.name]
     refs = [FrameRef(first, frame) for frame in drawn if frame < len(first)] or [FrameRef(first, len(first) // 2)]

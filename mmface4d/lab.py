@@ -84,7 +84,8 @@ def find_lab(path: Path) -> Lab | None:
 
 def lab_folder(path: Path) -> Path | None:
     """The folder with `lab.toml` at or above a path; links are followed only where the path as written has none."""
-    for start in (Path(os.path.abspath(path)), path.resolve()):  # noqa: PTH100  (resolve would follow links)
+    # Path.resolve follows links at once, and raises where they lead in a circle
+    for start in (Path(os.path.abspath(path)), Path(os.path.realpath(path))):  # noqa: PTH100
         for folder in (start, *start.parents):
             if (folder / LAB_FILE).is_file():
                 return folder

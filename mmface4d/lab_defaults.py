@@ -1,5 +1,6 @@
 """Options of commands whose defaults a lab gives: what is typed comes first, then the environment, then `lab.toml`."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,13 @@ def values(settings: Mapping[str, Setting], options: Mapping[str, str]) -> dict[
     return {parameter: settings[name].value for parameter, name in options.items()}
 
 
+def in_force(lab: Lab | None, options: Mapping[str, str]) -> dict[str, Any]:
+    """What the running command goes by, for each of its parameters in `options`; says what of it is the lab's."""
+    settings = choose(click.get_current_context(), lab, options)
+    tell(lab, settings, list(options.values()))
+    return values(settings, options)
+
+
 def tell(lab: Lab | None, settings: Mapping[str, Setting], names: Sequence[str]) -> None:
     """Says on stderr which of some settings are the lab's."""
     mine = [settings[name] for name in names if settings[name].from_lab]
@@ -36,7 +44,7 @@ def tell(lab: Lab | None, settings: Mapping[str, Setting], names: Sequence[str])
 
 def lab_of_all(paths: Sequence[Path]) -> Lab | None:
     """The lab that several paths lie in; raises UsageError where they lie in different ones."""
-    folders = {folder.resolve() if (folder := lab_folder(path)) else None for path in paths}
+    folders = {Path(os.path.realpath(folder)) if (folder := lab_folder(path)) else None for path in paths}
     if len(folders) > 1:
         listed = ", ".join(sorted(str(folder) if folder else "none" for folder in folders))
         raise UsageError(f"these takes are of different labs: {listed}", hint="give those of one lab at a time")

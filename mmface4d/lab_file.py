@@ -13,7 +13,7 @@ from mmface4d.toml_lines import key_lines
 
 MAX_BYTES, MAX_LINE = 1 << 16, 1000
 MOST_MISTAKES = 20
-AT_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
+AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 SETTING = re.compile(r"\s*[\w.\-\"' ]+?\s*=\s*(.*)")
 HEADER = re.compile(r"\s*\[")
 
@@ -40,32 +40,34 @@ def _told(path: Path, mistakes: list[Mistake]) -> str:
 
 def _parse(text: str) -> tuple[dict[str, Any], dict[Key, int], list[Mistake]]:
     """Values, lines, and what is no TOML; a line that is none is left out, so that the others are looked at too."""
-    lines = text.split("\n")
+    lines = [*text.split("\n"), ""]
     mistakes = [
-        Mistake(number, f"longer than {MAX_LINE} characters") for number, line in enumerate(lines, 1)
+        Mistake(number, f"longer than {MAX_LINE} characters")
+        for number, line in enumerate(lines, 1)
         if len(line) > MAX_LINE
-    ]  # fmt: skip
-    while not mistakes or len(lines[mistakes[0].line - 1]) <= MAX_LINE:
+    ]
+    closed = not mistakes
+    while closed and len(mistakes) <= MOST_MISTAKES:
         try:
             values = tomllib.loads("\n".join(lines))
         except (ValueError, RecursionError) as error:
-            number, why = _place(error, len(lines))
-            mistakes.append(Mistake(number, _why(lines[number - 1], why)))
-            if number == len(lines) or len(mistakes) > MOST_MISTAKES:
-                break
-            is_header = HEADER.match(lines[number - 1])
-            lines[number - 1] = f'["\\u0000line {number}"]' if is_header else ""
+            mistake, closed = _mistake(error, lines)
+            mistakes.append(mistake)
+            is_header = HEADER.match(lines[mistake.line - 1])
+            lines[mistake.line - 1] = f'["\\u0000line {mistake.line}"]' if is_header else ""
         else:
             known = {key: value for key, value in values.items() if not key.startswith("\0")}
             return known, key_lines("\n".join(lines)), mistakes
     return {}, {}, mistakes
 
 
-def _place(error: Exception, last: int) -> tuple[int, str]:
-    """The line that a parser's error names, and the error without it."""
-    message = "too deep" if isinstance(error, RecursionError) else str(error)
-    found = AT_LINE.search(message)
-    return int(found[1]) if found and found[1] else last, AT_LINE.sub("", message)
+def _mistake(error: Exception, lines: list[str]) -> tuple[Mistake, bool]:
+    """What a parser's error says, and whether it names a line, without which the others can be looked at."""
+    found = AT_LINE.search(str(error))
+    if found and (line := lines[int(found[1]) - 1]).strip():
+        return Mistake(int(found[1]), _why(line, AT_LINE.sub("", str(error)))), True
+    begun = max(key_lines("\n".join(lines)).values(), default=1)
+    return Mistake(begun, f"what begins here is not closed: {plain(lines[begun - 1].strip())}"), False
 
 
 def _why(line: str, why: str) -> str:

@@ -114,7 +114,7 @@ def _quotes(place: Key, value: Any) -> str:
     return ", without quotes" if isinstance(value, str) and value in map(str, _allowed(place)) else ""
 
 
-def _limits(place: Key, value: float) -> str:
+def _limits(place: Key, value: float | int) -> str:
     limits = {}
     for limit in TABLES[place[0]].model_fields[place[-1]].metadata:
         limits |= {name: getattr(limit, name) for name in ("ge", "le", "multiple_of") if hasattr(limit, name)}
@@ -125,7 +125,7 @@ def _limits(place: Key, value: float) -> str:
     return f"it must be from {least} to {most} {unit}".rstrip() + _slip(place, value, least=least, most=most)
 
 
-def _slip(place: Key, value: float, *, least: float, most: float) -> str:
+def _slip(place: Key, value: float | int, *, least: float | int, most: float | int) -> str:
     """A number that would be right in another unit."""
     unit, coarser, finer = _units(place)
     if coarser and least <= value * 1000 <= most:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from mmface4d.errors import UsageError
-from mmface4d.lab_defaults import choose, lab_of_all, tell, values
+from mmface4d.lab_defaults import in_force, lab_of_all
 
 EPILOG = """\b
 Examples:
@@ -64,17 +64,14 @@ def reconstruct(
 
     In a lab, its lab.toml gives the defaults of model, solver, rasterizer and device.
     """
+    if one_actor and actor is not None:
+        raise UsageError("--one-actor and --actor contradict each other", hint="leave one of them out")
+    given = in_force(lab_of_all(takes), OPTIONS)
     from mmface4d.rig_calibration import load_calibration
     from reconstruct.batch import reconstruct_takes, summary_text
     from reconstruct.models.library import load_model
     from reconstruct.settings import ReconstructSettings
 
-    if one_actor and actor is not None:
-        raise UsageError("--one-actor and --actor contradict each other", hint="leave one of them out")
-    lab = lab_of_all(takes)
-    in_force = choose(click.get_current_context(), lab, OPTIONS)
-    tell(lab, in_force, list(OPTIONS.values()))
-    given = values(in_force, OPTIONS)
     settings = ReconstructSettings(
         solver=given["solver"],
         rasterizer=given["rasterizer"],

@@ -89,12 +89,12 @@ def check_kinects(kinects: Kinects, *, positions: Mapping[str, str] | None = Non
             "kinects", "; ".join([*kinects.errors, *([f"opened: {found}"] if found else [])]),
             remedy="close other programs that use the cameras; see usb permission; unplug power and USB, plug in again",
         )  # fmt: skip
+    if positions:
+        return _check_named([kinect.serial for kinect in kinects.opened], positions)
     if not kinects.opened:
         return problem(
             "kinects", "none found", remedy="plug in power and USB; the white light beside the lens must be on"
         )
-    if positions:
-        return _check_named([kinect.serial for kinect in kinects.opened], positions)
     if len(kinects.opened) != RIG_CAMERAS:
         return warning(
             "kinects", f"{len(kinects.opened)}: {found}", remedy=f"a whole rig has {RIG_CAMERAS}; look for the others"
