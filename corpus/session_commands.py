@@ -97,7 +97,8 @@ def _make(folder: Path, given: dict[str, str | None], sheet: tuple[str, ...]) ->
 def _make_virtual(folder: Path, given: dict[str, str | None], sheet: tuple[str, ...]) -> "Session":
     from corpus.script_file import load_script
     from corpus.session_answers import OF_PERSON, SCRIPT, Asker, ask_sheet
-    from mmface4d.session import VIRTUAL_ACTOR, create_session
+    from mmface4d.session import create_session
+    from mmface4d.session_folders import VIRTUAL_ACTOR
 
     meant = [q.option for q in OF_PERSON if q.option != "--language" and given[q.option] is not None]
     if meant:

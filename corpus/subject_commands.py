@@ -76,8 +76,7 @@ def _counted(count: int, what: str) -> str:
 def known_people(folder: Path) -> tuple[dict[str, Known], list[str]]:
     """Everybody in the lab around `folder`, or in the sessions at and below it; and in words what cannot be read."""
     from mmface4d.lab import find_lab
-    from mmface4d.session import VIRTUAL_ACTOR
-    from mmface4d.session_folders import find_sessions, subject_of
+    from mmface4d.session_folders import VIRTUAL_ACTOR, find_sessions, subject_of
     from mmface4d.subject import OWN_RECORD, read_subject
 
     lab = find_lab(folder)

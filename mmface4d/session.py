@@ -29,7 +29,6 @@ from mmface4d.session_folders import COPY, RECORD
 from mmface4d.subject import OWN_RECORD, Consent, Subject, enter_subject, mistakes, subject_path
 
 FORMAT = 2
-VIRTUAL_ACTOR = "virtual"  # in the place of a pseudonym
 EMOTIONS = ("neutral", "angry", "disgust", "fear", "happy", "sad", "surprise")
 MAX_TEXT, MAX_ITEMS, MAX_LINE_BYTES = 1000, 100_000, 1 << 16
 MAX_LOG_BYTES = 256 << 20

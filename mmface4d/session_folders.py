@@ -7,7 +7,8 @@ from mmface4d.errors import InputError
 from mmface4d.files import read_json
 
 RECORD, COPY = "session.json", "session.copy.json"  # the copy is written once, for when the other one is damaged
-DEEPEST = 4
+VIRTUAL_ACTOR = "virtual"  # in the place of a pseudonym
+DEEPEST = 8
 MAX_RECORD_BYTES = 1 << 20
 
 
@@ -18,7 +19,7 @@ def find_sessions(folder: Path) -> tuple[list[Path], list[str]]:
     depth = len(folder.parts)
     for name, folders, files in os.walk(folder, onerror=lambda error: closed.append(str(error)), followlinks=True):
         here = Path(name)
-        if RECORD in files or COPY in files:
+        if {RECORD, COPY} & set(files) and ("takes" in folders or "script.jsonl" in files):
             found.append(here)
             folders.clear()
         elif len(here.parts) - depth >= DEEPEST:

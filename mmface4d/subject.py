@@ -176,12 +176,20 @@ def enter_subject(path: Path, subject: Subject) -> Subject:
 
     Raises InputError where the record seems to be about another person, and what `with_consent` raises.
     """
+    _refuse_lookalike(path)
     with held_subject(path):
         known = read_subject(path) if path.is_file() else None
         entered = subject if known is None else _updated(known, subject)
         if entered != known:
             write_subject(path, entered)
     return entered
+
+
+def _refuse_lookalike(path: Path) -> None:
+    for other in path.parent.glob("*.json"):
+        # some disks do not tell them apart, and nor do tired people
+        if other.stem != path.stem and other.stem.casefold() == path.stem.casefold():
+            raise InputError(f"{path.stem} differs from {other.stem} by case alone", hint="choose another pseudonym")
 
 
 def _updated(known: Subject, said: Subject) -> Subject:

@@ -20,7 +20,7 @@ from mmface4d.errors import BusyError, ConsentError, InputError, Mmface4dError
 from mmface4d.files import atomic_path, write_json
 from mmface4d.lab import Lab, find_lab
 from mmface4d.locks import locked
-from mmface4d.session_folders import find_sessions, subject_of
+from mmface4d.session_folders import VIRTUAL_ACTOR, find_sessions, subject_of
 from mmface4d.subject import OWN_RECORD, held_subject, read_subject, write_subject
 
 MARK, LEDGER = "withdrawn.json", "withdrawn.jsonl"
@@ -96,7 +96,7 @@ def sessions_of(pseudonym: str, home: Path, lab: Lab | None) -> tuple[list[Path]
     theirs = []
     for session in found.values():
         try:
-            if subject_of(session) == pseudonym:
+            if subject_of(session) == pseudonym != VIRTUAL_ACTOR:
                 theirs.append(session)
         except InputError as error:
             unclear.append(error.message)

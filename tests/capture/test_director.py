@@ -12,7 +12,7 @@ import pytest
 
 from capture.recorder.director import Command, Director, DirectorSettings, Look
 from capture.recorder.verdict import judge
-from mmface4d.errors import BusyError, DeviceError, DiskFullError, InputError
+from mmface4d.errors import BusyError, ConsentError, DeviceError, DiskFullError, InputError
 from mmface4d.session import ScriptItem, Session, create_session, held, open_session
 from mmface4d.take import open_take
 from tests.capture.live_devices import LiveDevices, recorder
@@ -322,3 +322,46 @@ def test_without_any_sound_the_take_is_bad(session: Session, devices: LiveDevice
     made.run()
     reasons = open_session(session.path).states[SCRIPT[0].id].reasons
     assert any("the microphone delivered nothing" in reason for reason in reasons)
+
+
+def test_nobody_is_recorded_who_withdraws_in_mid_session(session: Session, devices: LiveDevices) -> None:
+    made = director(session, devices, Speaker(devices))
+    ended: list[Exception] = []
+
+    def run() -> None:
+        try:
+            made.run()
+        except ConsentError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    made.press("record")
+    wait_for(made, "recording")
+    time.sleep(1.2)
+    made.press("stop")
+    wait_for(made, "verdict")
+
+    def refuse() -> None:
+        raise ConsentError("P01 took their consent back", hint="do not record them")
+
+    made._ready = refuse
+    made.press("retake")
+    thread.join(10)
+    assert not thread.is_alive()
+    assert [str(error) for error in ended] == ["P01 took their consent back"]
+    assert made.look().phase == "fault"
+    assert [path.name for path in session.takes.iterdir()] == ["001-00_0001-v1"]
+
+
+def test_takes_say_where_they_come_from(session: Session, devices: LiveDevices) -> None:
+    consent = {"version": "2", "scopes": ["mesh"]}
+    made = Director(
+        session, devices.target, judge=lambda path, faults: judge(path, faults=faults),
+        performers=(Speaker(devices),), source={"consent": consent},
+        settings=DirectorSettings(auto=True, countdown_s=0.3, quiet_s=0.4, most_tries=1),
+    )  # fmt: skip
+    made.run()
+    with open_take(session.takes / "001-00_0001-v1") as take:
+        source = take.info.source
+    assert (source["consent"], source["subject"], source["item"]["id"]) == (consent, "P01", "00_0001")

@@ -50,6 +50,7 @@ def test_a_script_of_two_sentences(cache: Path, tmp_path: Path) -> None:
         assert state.status == "kept"
         with open_take(session.takes / str(state.kept_take)) as take:
             assert take.info.source["item"]["text"] == state.item.text
+            assert take.info.source["virtual"] is True
             assert set(take.present(len(take) // 2)) == set(take.cameras)
             assert len(take.cameras) == 3
             assert take.info.audio is not None

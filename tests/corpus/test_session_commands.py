@@ -15,7 +15,7 @@ from corpus.session_progress import seconds_a_sentence, time_left_s
 from mmface4d.errors import InputError
 from mmface4d.session import Event, ScriptItem, create_session, open_session
 from mmface4d.subject import read_subject
-from tests.conftest import RunCli
+from tests.corpus.in_process import run_here
 
 PERSON = {
     "--subject": "P07", "--age": "24", "--gender": "female", "--language": "zh", "--consent": "2",
@@ -36,9 +36,9 @@ def options(**changed: str | None) -> list[str]:
     return [word for option, value in values.items() if value is not None for word in (option, value)]
 
 
-def test_a_text_becomes_a_session(run_cli: RunCli, tmp_path: Path, text: Path) -> None:
+def test_a_text_becomes_a_session(tmp_path: Path, text: Path) -> None:
     sheet = ("--sheet", "room=B 12", "--sheet", "microphone-cm=60", "--sheet", "warm-up-min=45")
-    made = run_cli("session", "new", tmp_path / "P07", *options(), "--script", text, *sheet)
+    made = run_here("session", "new", tmp_path / "P07", *options(), "--script", text, *sheet)
     assert made.returncode == 0, made.stderr
     assert made.stdout == (
         "P07: 24, female, zh; consent 2 of 2026-01-02, without end: mesh, audio\n"
@@ -47,17 +47,17 @@ def test_a_text_becomes_a_session(run_cli: RunCli, tmp_path: Path, text: Path) -
     session = open_session(tmp_path / "P07")
     assert [(item.text, item.language) for item in session.script] == [("Good morning.", "zh"), ("你好。", "zh")]
     assert read_subject(tmp_path / "P07" / "subject.json").age == 24
-    shown = json.loads(run_cli("session", "show", tmp_path / "P07", "--json").stdout)
+    shown = json.loads(run_here("session", "show", tmp_path / "P07", "--json").stdout)
     assert shown["counts"] == {"pending": 2}
     assert shown["consent"]["scopes"] == ["mesh", "audio"]
-    said = run_cli("session", "show", tmp_path / "P07").stdout
+    said = run_here("session", "show", tmp_path / "P07").stdout
     assert "2 pending" in said
     assert "sheet   B 12; 60 cm from the mouth; cameras on for 45 min" in said
     assert "0 of 2 done, about 1 min left by an estimate; next is 00_0001" in said
 
 
-def test_all_that_is_missing_is_named_at_once(run_cli: RunCli, tmp_path: Path) -> None:
-    made = run_cli("session", "new", tmp_path / "P07")
+def test_all_that_is_missing_is_named_at_once(tmp_path: Path) -> None:
+    made = run_here("session", "new", tmp_path / "P07")
     assert made.returncode == 2
     assert made.stderr.startswith(
         "error: missing: --subject, --age, --gender, --language, --consent, --consent-date, --scopes, --script\n"
@@ -65,11 +65,11 @@ def test_all_that_is_missing_is_named_at_once(run_cli: RunCli, tmp_path: Path) -
     assert not (tmp_path / "P07").exists()
 
 
-def test_all_that_is_wrong_is_named_at_once(run_cli: RunCli, tmp_path: Path) -> None:
+def test_all_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
     tomorrow = str(date.today() + timedelta(1))
     wrong = options(subject="Jane_Doe1", age="0", gender="f", language="Chinese", consent="a b",
                     consent_date=tomorrow, consent_until="2026-13-01", scopes="audio,face")  # fmt: skip
-    made = run_cli("session", "new", tmp_path / "P07", *wrong, "--script", tmp_path / "none", "--sheet", "mood=good")
+    made = run_here("session", "new", tmp_path / "P07", *wrong, "--script", tmp_path / "none", "--sheet", "mood=good")
     assert made.returncode == 3
     for said in (
         "two capitalised words look like a name", "--age '0'", "--gender 'f'", "--language 'Chinese'",
@@ -90,10 +90,8 @@ def test_all_that_is_wrong_is_named_at_once(run_cli: RunCli, tmp_path: Path) -> 
         ({"age": "１４"}, "an age is 1 to 120 years"),
     ],
 )
-def test_implausible_answers_are_refused(
-    run_cli: RunCli, tmp_path: Path, text: Path, changed: dict[str, str], said: str
-) -> None:
-    made = run_cli("session", "new", tmp_path / "P07", *options(**changed), "--script", text)
+def test_implausible_answers_are_refused(tmp_path: Path, text: Path, changed: dict[str, str], said: str) -> None:
+    made = run_here("session", "new", tmp_path / "P07", *options(**changed), "--script", text)
     assert made.returncode == 3
     assert said in made.stderr
     assert not (tmp_path / "P07").exists()
@@ -118,72 +116,72 @@ def test_on_a_terminal_everything_is_asked_for(tmp_path: Path, text: Path) -> No
     assert (record.sheet.room, record.sheet.microphone_cm, record.sheet.warm_up_min) == ("B12", 60, 45)
 
 
-def test_who_is_known_in_the_lab_is_not_asked_again(run_cli: RunCli, tmp_path: Path, text: Path) -> None:
+def test_who_is_known_in_the_lab_is_not_asked_again(tmp_path: Path, text: Path) -> None:
     (tmp_path / "lab.toml").touch()
     sessions = tmp_path / "sessions"
-    assert run_cli("session", "new", sessions / "1", *options(), "--script", text).returncode == 0
-    second = run_cli("session", "new", sessions / "2", "--subject", "P07", "--script", text)
+    assert run_here("session", "new", sessions / "1", *options(), "--script", text).returncode == 0
+    second = run_here("session", "new", sessions / "2", "--subject", "P07", "--script", text)
     assert second.returncode == 0, second.stderr
     assert open_session(sessions / "2").record.consent == open_session(sessions / "1").record.consent
-    other = run_cli("session", "new", sessions / "3", *options(gender="male"), "--script", text)
+    other = run_here("session", "new", sessions / "3", *options(gender="male"), "--script", text)
     assert other.returncode == 3
     assert "P07 is known already, with gender female, not male" in other.stderr
-    renewed = run_cli("session", "new", sessions / "4", *options(consent="3", consent_date="2026-01-03"),
+    renewed = run_here("session", "new", sessions / "4", *options(consent="3", consent_date="2026-01-03"),
                       "--script", text)  # fmt: skip
     assert renewed.returncode == 0, renewed.stderr
     assert [each.version for each in read_subject(tmp_path / "subjects" / "P07.json").former] == ["2"]
 
 
-def test_the_virtual_actor_is_asked_nothing(run_cli: RunCli, tmp_path: Path, text: Path) -> None:
-    made = run_cli("session", "new", tmp_path / "try", "--virtual-actor", "--script", text)
+def test_the_virtual_actor_is_asked_nothing(tmp_path: Path, text: Path) -> None:
+    made = run_here("session", "new", tmp_path / "try", "--virtual-actor", "--script", text)
     assert made.returncode == 0, made.stderr
     assert made.stdout.endswith(f"record them with: mmface4d record {tmp_path}/try --virtual\n")
     assert open_session(tmp_path / "try").record.virtual
-    somebody = run_cli("session", "new", tmp_path / "b", "--virtual-actor", "--subject", "P07", "--script", text)
+    somebody = run_here("session", "new", tmp_path / "b", "--virtual-actor", "--subject", "P07", "--script", text)
     assert somebody.returncode == 2
     assert "goes without --subject" in somebody.stderr
 
 
 @pytest.mark.parametrize("arguments", [(), ("--auto", "--no-page")])
-def test_nobody_is_recorded_without_consent(run_cli: RunCli, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_nobody_is_recorded_without_consent(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     session = create_session(tmp_path / "P07", subject="P07", script=[ScriptItem(id="a", text="Good morning.")])
-    done = run_cli("record", session.path, *arguments)
+    done = run_here("record", session.path, *arguments)
     assert done.returncode == 3
     assert "nothing says that P07 consented" in done.stderr
     assert not any(session.takes.iterdir())
     assert not (session.path / "log.jsonl").exists()
 
 
-def test_consent_that_has_ended_or_been_taken_back_is_none(run_cli: RunCli, tmp_path: Path, text: Path) -> None:
+def test_consent_that_has_ended_or_been_taken_back_is_none(tmp_path: Path, text: Path) -> None:
     session = tmp_path / "P07"
-    assert run_cli("session", "new", session, *options(), "--script", text).returncode == 0
+    assert run_here("session", "new", session, *options(), "--script", text).returncode == 0
     record = json.loads((session / "subject.json").read_text())
     ended = record | {"consent": record["consent"] | {"until": "2026-01-31"}}
     (session / "subject.json").write_text(json.dumps(ended))
-    refused = run_cli("record", session)
+    refused = run_here("record", session)
     assert (refused.returncode, "ended on 2026-01-31" in refused.stderr) == (3, True)
-    mixed = run_cli("record", session, "--virtual", "--auto", "--no-page")
+    mixed = run_here("record", session, "--virtual", "--auto", "--no-page")
     assert (mixed.returncode, "a session of a person, P07" in mixed.stderr) == (3, True)
     (session / "subject.json").write_text(json.dumps(record))
-    assert run_cli("subject", "withdraw", "P07", "--folder", session).returncode == 0
-    refused = run_cli("record", session)
+    assert run_here("subject", "withdraw", "P07", "--folder", session).returncode == 0
+    refused = run_here("record", session)
     assert (refused.returncode, "P07 took their consent back" in refused.stderr) == (3, True)
-    assert "withdrawn: the person took" in run_cli("session", "show", session).stdout
+    assert "withdrawn: the person took" in run_here("session", "show", session).stdout
 
 
-def test_an_existing_session_is_left_alone(run_cli: RunCli, tmp_path: Path, text: Path) -> None:
+def test_an_existing_session_is_left_alone(tmp_path: Path, text: Path) -> None:
     command = ("session", "new", tmp_path / "P07", "--virtual-actor", "--script", text)
-    assert run_cli(*command).returncode == 0
+    assert run_here(*command).returncode == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / "P07").glob("*.json*")}
-    again = run_cli(*command)
+    again = run_here(*command)
     assert again.returncode == 3
     assert "not empty" in again.stderr
     assert {path.name: path.read_bytes() for path in (tmp_path / "P07").glob("*.json*")} == before
 
 
 @pytest.mark.parametrize("subject", ["Jane Doe", "../x", "", "a/b"])
-def test_pseudonyms_are_plain(run_cli: RunCli, tmp_path: Path, text: Path, subject: str) -> None:
-    made = run_cli("session", "new", tmp_path / "P", *options(subject=subject), "--script", text)
+def test_pseudonyms_are_plain(tmp_path: Path, text: Path, subject: str) -> None:
+    made = run_here("session", "new", tmp_path / "P", *options(subject=subject), "--script", text)
     assert made.returncode == 3
     assert "pseudonym" in made.stderr
     assert not (tmp_path / "P" / "session.json").exists()

@@ -10,7 +10,7 @@ import pytest
 from mmface4d.session import ScriptItem, create_session
 from mmface4d.subject import Consent, Subject, read_subject
 from mmface4d.withdrawal import is_withdrawn
-from tests.conftest import RunCli
+from tests.corpus.in_process import run_here
 
 CONSENT = Consent(version="2", date=date(2026, 1, 2), scopes=("mesh", "audio"))
 SCRIPT = [ScriptItem(id="a", text="Good morning.")]
@@ -31,11 +31,11 @@ def lab(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(run_cli: RunCli, lab: Path) -> Run:
+def run(lab: Path) -> Run:
     """Runs `mmface4d subject` in the lab; what it prints."""
 
     def run(*arguments: object, code: int = 0) -> str:
-        done = run_cli("subject", *arguments, "--folder", lab)
+        done = run_here("subject", *arguments, "--folder", lab)
         assert done.returncode == code, done.stderr
         return done.stdout if code == 0 else done.stderr
 

@@ -159,6 +159,12 @@ def test_a_known_pseudonym_is_not_given_to_another_person(tmp_path: Path) -> Non
     assert older == read_subject(path) == SUBJECT.model_copy(update={"age": 25})
 
 
+def test_pseudonyms_differ_by_more_than_case(tmp_path: Path) -> None:
+    enter_subject(tmp_path / "P07.json", SUBJECT)
+    with pytest.raises(InputError, match="p07 differs from P07 by case alone"):
+        enter_subject(tmp_path / "p07.json", SUBJECT.model_copy(update={"pseudonym": "p07"}))
+
+
 def test_a_record_is_changed_by_one_process_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "P07.json"
     with held_subject(path), pytest.raises(BusyError, match=f"subject P07 is being written by process {os.getpid()}"):

@@ -8,6 +8,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from capture.check import check_take
@@ -15,11 +16,13 @@ from capture.recover import recover_take
 from mmface4d.errors import BusyError, ConsentError, InputError
 from mmface4d.locks import locked
 from mmface4d.permission import recording_permit
+from mmface4d.rig_calibration import RigCalibration
 from mmface4d.session import ScriptItem, Session, create_session, open_session
 from mmface4d.subject import Consent, Subject, read_subject
 from mmface4d.take import open_take
 from mmface4d.withdrawal import MARK, is_withdrawn, withdraw
-from tests.capture.small_take import write_take
+from tests.capture.small_take import DELAYS, camera, write_take
+from tests.conftest import RunCli
 from tests.mmface4d.killing import killed_at
 
 TODAY = date(2026, 11, 21)
@@ -197,7 +200,7 @@ def test_a_damaged_record_does_not_keep_takes_from_being_marked(lab: Path) -> No
 
 
 def test_nobody_is_withdrawn_by_a_slip_of_the_pen(lab: Path) -> None:
-    for name in ("P70", "p07", "", "../P07", "virtual7"):
+    for name in ("P70", "p07", "", "../P07", "virtual"):
         with pytest.raises(InputError, match="nothing of"):
             withdraw(lab, name, today=TODAY)
 
@@ -208,3 +211,27 @@ def test_a_ledger_that_a_crash_cut_short_keeps_its_lines(lab: Path) -> None:
     lines = (lab / "withdrawn.jsonl").read_text().splitlines()
     assert lines[0] == '{"subject": "P01", "withdrawn": "2026-01-01"}'
     assert json.loads(lines[-1]) == {"subject": "P07", "withdrawn": "2026-11-21"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        "take show TAKE", "take check TAKE", "take export TAKE -o OUT", "take recover TAKE", "take clap TAKE",
+        "calibrate TAKE -o OUT/calibration.json", "view TAKE -o OUT", "reconstruct TAKE --calibration CAL -o OUT/s.npz",
+        "reconstruct TAKE --one-actor --calibration CAL -o OUT/s.npz",
+    ],
+)  # fmt: skip
+def test_every_command_refuses_a_withdrawn_take(run_cli: RunCli, tmp_path: Path, words: str) -> None:
+    session = session_of("P07", tmp_path / "s", takes=0)
+    take = write_take(session.takes / "001-00_0001-v1")
+    withdraw(tmp_path, "P07", today=TODAY)
+    cameras = {serial: camera(serial).rgbd for serial in DELAYS}
+    RigCalibration("front", cameras, {serial: np.eye(4) for serial in DELAYS}).save(tmp_path / "CAL")
+    files = {path: path.read_bytes() for path in take.rglob("*") if path.is_file()}
+    named = {"TAKE": take, "OUT": tmp_path / "OUT", "CAL": tmp_path / "CAL"}
+    done = run_cli(*(named.get(word, word.replace("OUT/", f"{tmp_path}/OUT/")) for word in words.split()))
+    assert done.returncode == 3, done.stderr
+    assert f"{take} is withdrawn: the person took their consent back" in done.stderr
+    assert not (tmp_path / "OUT").exists()
+    assert {path: path.read_bytes() for path in take.rglob("*") if path.is_file()} == files
