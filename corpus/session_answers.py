@@ -27,6 +27,7 @@ from mmface4d.subject import (
     refuse_name,
     subject_path,
 )
+from mmface4d.withdrawal import refuse_withdrawn_person
 
 SHEET_KEYS = {
     "room": "Room",
@@ -192,6 +193,8 @@ def ask_all(folder: Path, asker: Asker, sheet: Iterable[str]) -> Answers:
     known = read_subject(path) if path is not None and path.is_file() else None
     if known is not None and known.withdrawn is not None:
         check_may_record(known, date.today())
+    if name is not None:
+        refuse_withdrawn_person(folder, name)
     said = {question.option.removeprefix("--"): _of_person(question, asker, known) for question in PERSON}
     renews = any(asker.given.get(question.option) is not None for question in CONSENT)
     asks_consent = renews or known is None or _may_not(known)

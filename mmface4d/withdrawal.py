@@ -42,6 +42,34 @@ def refuse_withdrawn(take: Path) -> None:
         )
 
 
+def withdrawn_people(lab: Lab) -> dict[str, date]:
+    """Who has withdrawn in a lab, and when; raises InputError that names the line where that cannot be read."""
+    ledger = lab.path / LEDGER
+    if not ledger.is_file():
+        return {}
+    people: dict[str, date] = {}
+    for number, line in enumerate(ledger.read_bytes().splitlines(), 1):
+        try:
+            value = json.loads(line)
+            people[str(value["subject"])] = date.fromisoformat(value["withdrawn"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(
+                f"{ledger}, line {number} is damaged", hint="mend that line, by the lab's papers"
+            ) from error
+    return people
+
+
+def refuse_withdrawn_person(session: Path, pseudonym: str) -> None:
+    """Raises ConsentError where a person has withdrawn in the lab of a session, even if their record is gone."""
+    lab = find_lab(session)
+    day = None if lab is None else withdrawn_people(lab).get(pseudonym)
+    if day is not None:
+        raise ConsentError(
+            f"{pseudonym} withdrew their consent on {day}",
+            hint="do not record them; a person who takes part again gets a new pseudonym",
+        )
+
+
 @dataclass
 class Withdrawal:
     """What a withdrawal did: takes marked now and found marked, and in words what is left to be done."""

@@ -1,6 +1,10 @@
 """Subjects from the command line: listed, shown, renewed and withdrawn, inside a lab and outside."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -79,6 +83,20 @@ def test_a_person_is_withdrawn_and_nobody_else(run: Run, lab: Path) -> None:
     refused = run("consent", "P07", "--consent", "3", "--consent-date", "2026-01-05", "--scopes", "mesh", code=3)
     assert "P07 withdrew their consent" in refused
     assert (lab / "withdrawn.jsonl").is_file() == (lab / "lab.toml").is_file()
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n", 130), ("y", 0)])
+def test_on_a_terminal_a_withdrawal_is_asked_about(lab: Path, answer: str, code: int) -> None:
+    operator, terminal = pty.openpty()
+    command = [sys.executable, "-m", "mmface4d.cli", "subject", "withdraw", "P07", "--folder", str(lab)]
+    running = subprocess.Popen(command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    os.write(operator, f"{answer}\n".encode())
+    _, said = running.communicate(timeout=60)
+    os.close(operator)
+    os.close(terminal)
+    assert running.returncode == code, said
+    assert "Withdraw P07 with 1 session? It cannot be undone" in said
+    assert is_withdrawn(lab / "sessions" / "P07" / "takes" / "001-a-v1") == (answer == "y")
 
 
 def test_what_cannot_be_read_is_told(run: Run, lab: Path) -> None:

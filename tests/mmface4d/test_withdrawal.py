@@ -14,13 +14,14 @@ import pytest
 from capture.check import check_take
 from capture.recover import recover_take
 from mmface4d.errors import BusyError, ConsentError, InputError
+from mmface4d.lab import find_lab
 from mmface4d.locks import locked
 from mmface4d.permission import recording_permit
 from mmface4d.rig_calibration import RigCalibration
 from mmface4d.session import ScriptItem, Session, create_session, open_session
 from mmface4d.subject import Consent, Subject, read_subject
 from mmface4d.take import open_take
-from mmface4d.withdrawal import MARK, is_withdrawn, withdraw
+from mmface4d.withdrawal import MARK, is_withdrawn, withdraw, withdrawn_people
 from tests.capture.small_take import DELAYS, camera, write_take
 from tests.conftest import RunCli
 from tests.mmface4d.killing import killed_at
@@ -203,6 +204,20 @@ def test_nobody_is_withdrawn_by_a_slip_of_the_pen(lab: Path) -> None:
     for name in ("P70", "p07", "", "../P07", "virtual"):
         with pytest.raises(InputError, match="nothing of"):
             withdraw(lab, name, today=TODAY)
+
+
+def test_who_has_withdrawn_stays_so_when_the_record_is_gone(lab: Path) -> None:
+    withdraw(lab, "P07", today=TODAY)
+    (lab / "subjects" / "P07.json").unlink()
+    again = create_session(lab / "sessions" / "again", subject="P07", script=SCRIPT, person=person("P07"))
+    with pytest.raises(ConsentError, match="P07 withdrew their consent on 2026-11-21"):
+        recording_permit(again, virtual=False, today=TODAY)
+    found = find_lab(lab)
+    assert found is not None
+    assert withdrawn_people(found) == {"P07": TODAY}
+    (lab / "withdrawn.jsonl").write_text("[]\n")
+    with pytest.raises(InputError, match=r"withdrawn\.jsonl, line 1"):
+        withdrawn_people(found)
 
 
 def test_a_ledger_that_a_crash_cut_short_keeps_its_lines(lab: Path) -> None:
