@@ -79,6 +79,6 @@ def _already(there: int, scripts: Sequence[Any]) -> str:
     return " (it was there already)" if len(scripts) == 1 else f" ({there} of them were there already)"
 
 
-def _range(values: Sequence[float], form: str) -> str:
+def _range(values: Sequence[int] | Sequence[float], form: str) -> str:
     low, high = form.format(min(values)), form.format(max(values))
     return low if low == high else f"{low}-{high}"

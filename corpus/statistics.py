@@ -19,10 +19,10 @@ UNSPACED = ("zh", "cmn", "yue", "ja", "th", "lo", "km", "my")
 class Spread:
     """Where a quantity of the sentences lies."""
 
-    smallest: float
-    median: float
+    smallest: int | float
+    median: int | float
     mean: float
-    largest: float
+    largest: int | float
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def length(text: str, language: str) -> int:
     return sum(any(character.isalnum() for character in word) for word in text.split())
 
 
-def spread(values: Iterable[float]) -> Spread:
+def spread(values: Iterable[int] | Iterable[float]) -> Spread:
     """Of at least one value."""
     ordered = sorted(values)
     return Spread(ordered[0], statistics.median(ordered), statistics.fmean(ordered), ordered[-1])

@@ -78,7 +78,9 @@ def _cards(languages: Sequence[LanguageStatistics]) -> str:
     for each in languages:
         sounds = each.whole.coverage
         most = sounds.max_phoneme_entropy_bits
-        items.append((f"of {most:.2f} bits: evenness of {each.language}", f"{sounds.phoneme_entropy_bits:.2f}"))
+        items.append(
+            (f"bits of {most:.2f} that even phonemes had, {each.language}", f"{sounds.phoneme_entropy_bits:.2f}")
+        )
     return markup.cards(items)
 
 
@@ -90,7 +92,7 @@ def _sections(shown: LanguageStatistics) -> list[str]:
         _plot("Length in seconds, estimated", charts.histogram(whole.seconds, unit="s")),
     ]
     if sounds.tones:
-        plots.append(_plot("Tones", charts.tone_bars(sounds.tones)))
+        plots.append(_plot("Tones, 5 is the neutral one", charts.tone_bars(sounds.tones)))
     return [
         markup.section("Sentences", _length_words(shown), f'<div class="plots">{"".join(plots)}</div>'),
         _sounds(shown),
@@ -135,7 +137,7 @@ def _pairs(shown: LanguageStatistics) -> str:
     sounds = shown.whole.coverage
     lead = (
         f"{len(sounds.diphones):,} kinds of pairs, {sounds.diphone_entropy_bits:.2f} bits. Rows: the first of two "
-        "sounds, columns: the one that follows. The palest blue is once, the darkest 32 times or more."
+        "sounds, columns: the one that follows."
     )
     units = sounds.inventory or tuple(unit for unit, _ in sounds.phonemes.most_common())
     return markup.section("Diphones", lead, charts.pair_map(sounds.diphones, units))
