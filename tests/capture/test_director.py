@@ -324,18 +324,40 @@ def test_without_any_sound_the_take_is_bad(session: Session, devices: LiveDevice
     assert any("the microphone delivered nothing" in reason for reason in reasons)
 
 
-def test_nobody_is_recorded_who_withdraws_in_mid_session(session: Session, devices: LiveDevices) -> None:
-    made = director(session, devices, Speaker(devices))
-    ended: list[Exception] = []
+def run_until_refused(made: Director) -> tuple[threading.Thread, list[str]]:
+    """The director in a thread, and what it is refused with."""
+    refusals: list[str] = []
 
     def run() -> None:
         try:
             made.run()
         except ConsentError as error:
-            ended.append(error)
+            refusals.append(error.message)
 
     thread = threading.Thread(target=run)
     thread.start()
+    return thread, refusals
+
+
+def test_a_take_in_which_the_actor_withdraws_is_withdrawn(session: Session, devices: LiveDevices) -> None:
+    made = director(session, devices, Speaker(devices))
+    thread, refusals = run_until_refused(made)
+    made.press("record")
+    wait_for(made, "recording")
+    (session.path / "withdrawn.json").write_text("{}")  # as by another process
+    time.sleep(0.5)
+    made.press("stop")
+    thread.join(10)
+    assert not thread.is_alive()
+    take = session.takes / "001-00_0001-v1"
+    assert refusals == [f"{take} is withdrawn: the person took their consent back"]
+    assert (take / "take.json").is_file()  # nothing is deleted
+    assert open_session(session.path).states[SCRIPT[0].id].status == "pending"
+
+
+def test_nobody_is_recorded_who_withdraws_in_mid_session(session: Session, devices: LiveDevices) -> None:
+    made = director(session, devices, Speaker(devices))
+    thread, refusals = run_until_refused(made)
     made.press("record")
     wait_for(made, "recording")
     time.sleep(1.2)
@@ -349,7 +371,7 @@ def test_nobody_is_recorded_who_withdraws_in_mid_session(session: Session, devic
     made.press("retake")
     thread.join(10)
     assert not thread.is_alive()
-    assert [str(error) for error in ended] == ["P01 took their consent back"]
+    assert refusals == ["P01 took their consent back"]
     assert made.look().phase == "fault"
     assert [path.name for path in session.takes.iterdir()] == ["001-00_0001-v1"]
 
