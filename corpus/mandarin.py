@@ -15,11 +15,17 @@ def mandarin_phonemes(texts: Sequence[str], *, workers: int = 1) -> list[tuple[s
     if workers == 1 or len(texts) <= CHUNK:
         return [_phonemes(text) for text in texts]
     from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
     # threads may be running, which a forked process would lose
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(_phonemes, texts, chunksize=CHUNK))
+    try:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            return list(pool.map(_phonemes, texts, chunksize=CHUNK))
+    except BrokenProcessPool as error:
+        raise MissingBackendError(
+            "a process that reads Chinese was killed", hint="is there memory left? try --workers 1"
+        ) from error
 
 
 def _pypinyin() -> Any:

@@ -15,10 +15,8 @@ _QUOTES = str.maketrans(
 _FULL_WIDTH = str.maketrans({0xFEE0 + code: code for code in range(0x21, 0x7F) if chr(code).isalnum()})
 # pictures, and characters without a form of their own
 _UNSAYABLE = {"So", "Sk", "Cc", "Cf", "Cs", "Co", "Cn"}
-_BETWEEN_HAN = re.compile(
-    r"(?<=[\u3400-\u9fff\u3000-\u303f\uff00-\uffef]) (?=[\u3400-\u9fff\u3000-\u303f\uff00-\uffef])"
-)
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_HAN_OR_ITS_SIGN = r"[\u3400-\u9fff\u3000-\u303f\uff00-\uffef\u2018-\u201d]"
+_BETWEEN_HAN = re.compile(f"(?<={_HAN_OR_ITS_SIGN}) (?={_HAN_OR_ITS_SIGN})")
 
 
 @dataclass(frozen=True)
@@ -68,13 +66,13 @@ def _is_mark(character: str) -> bool:
 
 
 def count_words(text: str, language: str) -> int:
-    """Words; in languages without spaces, letters, where a word of another script counts as one."""
-    words = _WORD.findall(text)
+    """Words; in languages without spaces, letters, and one for a word in other letters."""
+    words = [word for word in text.split() if any(map(str.isalnum, word))]
     if not is_without_spaces(language):
         return len(words)
     own = scripts_of(language)
-    native = sum(script(letter) in own for word in words for letter in word if letter.isalpha())
-    return native + sum(not any(script(letter) in own for letter in word if letter.isalpha()) for word in words)
+    native = [[letter for letter in word if letter.isalpha() and script(letter) in own] for word in words]
+    return sum(max(1, len(letters)) for letters in native)
 
 
 def is_without_spaces(language: str) -> bool:

@@ -14,10 +14,11 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
+from corpus.coverage import coverage
 from corpus.sound_counts import SoundCounts
 
 WEIGHED = 32  # candidates that are weighed exactly in each step; twice as many gain nothing measurable
-STRATA = 8
+STRATA, SMALLEST_SHARE = 8, 4
 SWEEPS = 1
 SMALLEST_GAIN_BITS = 1e-9
 
@@ -35,12 +36,13 @@ def select(
 
     Candidates are phonemes in speaking order. Only units of the inventory count, where there is one, so that nothing
     is gained by sounds of other languages. `seed` decides among equals; `strata` is in how many classes of length
-    the candidates are, `sweeps` how many times every chosen one is put to the test.
+    the candidates are at most, `sweeps` how many times every chosen one is put to the test.
     """
     if size >= len(candidates):
         return list(range(len(candidates)))
     order = np.random.default_rng(seed).permutation(len(candidates))
     order = order[np.argsort([len(candidates[number]) for number in order], kind="stable")]
+    strata = max(1, min(strata, size // SMALLEST_SHARE))
     bounds = [round(share * len(order) / strata) for share in range(strata + 1)]
     choice = SoundCounts([candidates[number] for number in order], inventory=inventory, bounds=bounds)
     chosen = _grow(choice, size)
@@ -52,10 +54,8 @@ def select(
 
 def evenness_bits(candidates: Sequence[tuple[str, ...]], *, inventory: Collection[str] = ()) -> float:
     """What `select` maximises, of all candidates together: entropy of phonemes plus entropy of diphones."""
-    counts = SoundCounts(candidates, inventory=inventory, bounds=[0, len(candidates)])
-    for row in range(len(candidates)):
-        counts.move(row, 1)
-    return counts.evenness_bits()
+    found = coverage(candidates, inventory)
+    return found.phoneme_entropy_bits + found.diphone_entropy_bits
 
 
 def _grow(choice: SoundCounts, size: int) -> np.ndarray:
@@ -76,7 +76,7 @@ def _grow(choice: SoundCounts, size: int) -> np.ndarray:
 def _exchange(choice: SoundCounts, chosen: np.ndarray) -> float:
     """Puts every chosen candidate to the test against the best of its stratum; returns the gain in bits."""
     start = choice.evenness_bits()
-    for leaving in np.flatnonzero(chosen):
+    for leaving in np.flatnonzero(chosen).tolist():
         stratum = int(np.searchsorted(choice.bounds, leaving, side="right")) - 1
         before = choice.evenness_bits()
         choice.move(leaving, -1)
@@ -94,5 +94,5 @@ def _best(choice: SoundCounts, chosen: np.ndarray, stratum: int) -> int:
     start, end = choice.bounds[stratum : stratum + 2]
     ranks = np.where(chosen[start:end], -np.inf, choice.ranks(stratum))
     number = min(WEIGHED, int((~chosen[start:end]).sum()))
-    rows = start + np.sort(np.argpartition(-ranks, number - 1)[:number])
-    return int(rows[int(np.argmax([choice.evenness_after(row) for row in rows]))])
+    rows = (start + np.sort(np.argpartition(-ranks, number - 1)[:number])).tolist()
+    return max(rows, key=choice.evenness_after)
