@@ -24,7 +24,7 @@ def read_settings(path: Path) -> tuple[LabSettings, dict[Key, int]]:
     values, lines, mistakes = _parse(text)
     mistakes = sorted([*mistakes, *find_mistakes(values, lines)])
     if mistakes:
-        raise InputError(_told(path, mistakes), hint="mend the lines named; all settings: docs/lab.md")
+        raise InputError(_told(path, mistakes), hint="mend the lines named")
     return LabSettings.model_validate(values), lines
 
 

@@ -14,7 +14,7 @@ def _in_the_lab(path: str) -> str:
     parts = path.split("/")
     leaves = path.startswith(("/", "~")) or "\\" in path or ":" in path or ".." in parts
     if leaves or all(part in ("", ".") for part in parts):
-        raise ValueError("must be a folder in the lab; one on another disk can be linked: ln -s /data/takes sessions")
+        raise ValueError("must be a folder in the lab; to have it on another disk, put a link in its place")
     return path
 
 
@@ -88,7 +88,7 @@ class Reconstruction(_Table):
 
 
 class Paths(_Table):
-    """Folders in the lab. One that is to lie on another disk can be a link: ln -s /data/takes sessions"""
+    """Folders in the lab; for another disk put a link in the place of one."""
 
     subjects: Folder = Field(default="subjects", description="Pseudonyms and consents.")
     sessions: Folder = Field(default="sessions", description="What was recorded.")

@@ -26,6 +26,8 @@ Options:
 
 Commands:
   demo         The whole loop on a virtual rig, with a report to look at.
+  corpus       Choose sentences, look at them, make a script for each actor.
+  lab          Make a lab's folder, show its settings and check them.
   session      Make and show recording sessions.
   subject      Show the people who are recorded; withdraw one.
   record       Record a session with the rig, or the virtual one.

@@ -2,11 +2,12 @@
 
 import re
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from mmface4d.errors import InputError, UsageError
+from mmface4d.errors import BusyError, InputError, UsageError
 from mmface4d.lab import BUILT_IN, LANDMARKER, Lab, create_lab, effective, find_lab
 from mmface4d.lab_defaults import lab_of_all
 from mmface4d.lab_settings import TABLES, LabSettings
@@ -157,3 +158,32 @@ def test_takes_of_one_lab_at_a_time(tmp_path: Path) -> None:
     for others in ([two.sessions / "a"], [tmp_path / "a"]):
         with pytest.raises(UsageError, match="different labs"):
             lab_of_all([one.sessions / "a", *others])
+
+
+def test_two_who_make_the_same_lab(tmp_path: Path) -> None:
+    def make(fps: int) -> str:
+        try:
+            create_lab(tmp_path / "lab", {"rig.fps": fps})
+        except (BusyError, InputError) as error:
+            return error.message
+        return "made"
+
+    with ThreadPoolExecutor(8) as threads:
+        told = list(threads.map(make, [5, 15] * 8))
+    assert told.count("made") == 1
+    lab = find_lab(tmp_path / "lab")
+    assert lab is not None
+    assert lab.settings.rig.fps == (5, 15)[told.index("made") % 2]
+    assert not list(lab.path.glob(".*"))
+
+
+def test_what_a_kill_left_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(source: object, target: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            create_lab(tmp_path / "lab")
+    assert find_lab(tmp_path / "lab") is None
+    assert create_lab(tmp_path / "lab") == find_lab(tmp_path / "lab")
