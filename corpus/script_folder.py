@@ -1,12 +1,12 @@
 """Scripts as files: a JSONL file an actor, written once; and which sentences other scripts have already."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.actor_scripts import ActorScript
+from corpus.normalise import same_key
 from corpus.sentence import Sentence
 from mmface4d.errors import InputError, UsageError
 from mmface4d.files import atomic_path
@@ -85,9 +85,5 @@ def uses_elsewhere(corpus: Iterable[Sentence], folder: Path) -> dict[str, int]:
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder", hint="give the folder of sessions or of scripts")
     paths = sorted({path for pattern in WHERE_SCRIPTS_LIE for path in folder.glob(pattern)})
-    said = Counter(_key(item.text) for path in paths for item in read_script(path) if not item.practice)
-    return {sentence.id: said[_key(sentence.text)] for sentence in corpus if said[_key(sentence.text)]}
-
-
-def _key(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    said = Counter(same_key(item.text) for path in paths for item in read_script(path) if not item.practice)
+    return {sentence.id: said[same_key(sentence.text)] for sentence in corpus if said[same_key(sentence.text)]}

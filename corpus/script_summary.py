@@ -64,7 +64,7 @@ def scripts_text(made: dict[str, Any]) -> str:
     lines += [
         f"  {', '.join(shares)}",
         f"  phonemes {entropies} bits (the corpus: {made['corpus_phoneme_entropy_bits']:.2f}), "
-        f"at most {missing} missing in a script",
+        f"{f'up to {missing} missing' if missing else 'none missing'} in a script",
         f"  about {minutes} minutes to record without breaks",
     ]
     repeated = sum(script["repeated"] for script in scripts)

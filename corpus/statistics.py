@@ -8,11 +8,9 @@ from typing import Any
 
 from corpus.coverage import Coverage, coverage
 from corpus.duration import recording_time_s, speaking_time_s
+from corpus.normalise import count_words, is_without_spaces
 from corpus.phonemes import inventory, toneless
 from corpus.sentence import EMOTION_PREFIXES, SCENARIOS, Sentence
-
-# written without spaces between words
-UNSPACED = ("zh", "cmn", "yue", "ja", "th", "lo", "km", "my")
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ def part_statistics(sentences: Sequence[Sentence], language: str) -> PartStatist
     """The statistics of sentences of one language."""
     return PartStatistics(
         sentences=len(sentences),
-        lengths=tuple(length(sentence.text, language) for sentence in sentences),
+        lengths=tuple(count_words(sentence.text, language) for sentence in sentences),
         seconds=tuple(speaking_time_s(sentence) for sentence in sentences),
         coverage=coverage((sentence.phonemes for sentence in sentences), inventory(language)),
     )
@@ -108,14 +106,7 @@ def part_statistics(sentences: Sequence[Sentence], language: str) -> PartStatist
 
 def length_unit(language: str) -> str:
     """What the length of a sentence is counted in."""
-    return "characters" if language.split("-")[0] in UNSPACED else "words"
-
-
-def length(text: str, language: str) -> int:
-    """Words, or characters without punctuation where words are not spaced."""
-    if length_unit(language) == "characters":
-        return sum(character.isalnum() for character in text)
-    return sum(any(character.isalnum() for character in word) for word in text.split())
+    return "characters" if is_without_spaces(language) else "words"
 
 
 def spread(values: Iterable[int] | Iterable[float]) -> Spread:

@@ -10,7 +10,7 @@ import pytest
 from corpus import charts
 from corpus.corpus_file import write_corpus
 from corpus.sentence import Sentence
-from corpus.statistics import corpus_json, corpus_statistics, length
+from corpus.statistics import corpus_json, corpus_statistics
 from corpus.statistics_report import statistics_text, write_statistics_report
 
 from .corpora import made_up
@@ -54,14 +54,6 @@ def test_parts_add_up() -> None:
             assert sum(part["phonemes"].get(unit, 0) for part in parts) == count
         assert language["phoneme_entropy_bits"] <= language["max_phoneme_entropy_bits"]
         assert language["speaking_time_s"] < language["recording_time_s"]
-
-
-@pytest.mark.parametrize(
-    ("text", "language", "count"),
-    [("Don't go -- now!", "en", 3), ("你好，世界。", "zh", 4), ("3 times", "en", 2), ("你好", "zh-TW", 2)],
-)
-def test_lengths(text: str, language: str, count: int) -> None:
-    assert length(text, language) == count
 
 
 def test_the_text_says_what_is_missing() -> None:
