@@ -14,6 +14,7 @@ import click
 from pydantic import ValidationError
 
 from mmface4d.errors import ConsentError, InputError, UsageError
+from mmface4d.lab import find_lab
 from mmface4d.session import Sheet
 from mmface4d.subject import (
     GENDERS,
@@ -199,7 +200,7 @@ def ask_all(folder: Path, asker: Asker, sheet: Iterable[str]) -> Answers:
     renews = any(asker.given.get(question.option) is not None for question in CONSENT)
     asks_consent = renews or known is None or _may_not(known)
     consent = _consent([asker.answer(question) for question in CONSENT], asker) if asks_consent else None
-    script, noted = asker.answer(SCRIPT), ask_sheet(sheet, asker)
+    script, noted = asker.answer(SCRIPT), ask_sheet(sheet, asker, microphone=_microphone(folder))
     asker.finish()
     person = Subject.model_validate({"pseudonym": name, "consent": consent, **said})
     check_may_record(known if known is not None and consent is None else person, date.today())
@@ -240,8 +241,17 @@ def ask_consent(asker: Asker) -> Consent:
     return consent
 
 
-def ask_sheet(entries: Iterable[str], asker: Asker) -> Sheet:
-    """The session sheet from KEY=VALUE entries, and from a terminal; mistakes are listed."""
+def _microphone(folder: Path) -> str:
+    lab = find_lab(folder)
+    return "" if lab is None else lab.settings.sound.microphone
+
+
+def ask_sheet(entries: Iterable[str], asker: Asker, *, microphone: str = "") -> Sheet:
+    """The session sheet from KEY=VALUE entries, and from a terminal, where the lab's microphone is proposed.
+
+    Mistakes are listed.
+    """
+    proposed = {"microphone": microphone}
     values: dict[str, str] = {}
     for entry in entries:
         key, equals, value = entry.partition("=")
@@ -251,7 +261,7 @@ def ask_sheet(entries: Iterable[str], asker: Asker) -> Sheet:
     if asker.asks:
         for key, text in SHEET_KEYS.items():
             if key not in values:
-                values[key] = asker.answer(Question(f"--sheet {key}", text, _sheet_entry(key), default=""))
+                values[key] = asker.answer(Question(f"--sheet {key}", text, _sheet_entry(key), proposed.get(key, "")))
     try:
         return _sheet(values)
     except ValidationError as error:

@@ -98,8 +98,9 @@ def test_implausible_answers_are_refused(tmp_path: Path, text: Path, changed: di
 
 
 def test_on_a_terminal_everything_is_asked_for(tmp_path: Path, text: Path) -> None:
+    (tmp_path / "lab.toml").write_text('[sound]\nmicrophone = "Solo"\n')
     answers = ["Jane Doe", "P07", "old", "24", "female", "zh", "2", "2026-01-02", "", "mesh,audio", str(text),
-               "B12", "Solo", "far", "60", "45", ""]  # fmt: skip
+               "B12", "", "far", "60", "45", ""]  # fmt: skip
     operator, terminal = pty.openpty()
     command = [sys.executable, "-m", "mmface4d.cli", "session", "new", str(tmp_path / "P07")]
     running = subprocess.Popen(command, stdin=terminal, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -113,7 +114,8 @@ def test_on_a_terminal_everything_is_asked_for(tmp_path: Path, text: Path) -> No
     record = open_session(tmp_path / "P07").record
     assert record.consent is not None
     assert (record.subject, record.consent.scopes) == ("P07", ("mesh", "audio"))
-    assert (record.sheet.room, record.sheet.microphone_cm, record.sheet.warm_up_min) == ("B12", 60, 45)
+    sheet = record.sheet
+    assert (sheet.room, sheet.microphone, sheet.microphone_cm, sheet.warm_up_min) == ("B12", "Solo", 60, 45)
 
 
 def test_who_is_known_in_the_lab_is_not_asked_again(tmp_path: Path, text: Path) -> None:

@@ -174,6 +174,45 @@ def _host() -> str:
     return socket.gethostname()
 
 
+WITHDRAW = """
+import sys
+from datetime import date
+from pathlib import Path
+from mmface4d.errors import BusyError
+from mmface4d.withdrawal import withdraw
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    done = withdraw(Path(sys.argv[1]), "P07", today=date(2026, 11, 21))
+    print(done.marked, done.failed)
+except BusyError:
+    print("busy")
+"""
+
+
+def test_withdrawals_in_several_processes_do_not_disturb_each_other(lab: Path) -> None:
+    before = digests(lab)
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", WITHDRAW, str(lab)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    for process in running:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=30)[0].strip() for process in running]
+    assert [process.returncode for process in running] == [0] * 4
+    assert said.count("6 []") == 1
+    assert set(said) <= {"6 []", "0 []", "busy"}
+    assert_withdrawn(lab)
+    assert digests(lab) == before
+
+
 def test_one_withdrawal_at_a_time(lab: Path) -> None:
     with locked(lab / ".withdrawal.lock", what="x"), pytest.raises(BusyError, match="a withdrawal in"):
         withdraw(lab, "P07", today=TODAY)
