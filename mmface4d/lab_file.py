@@ -22,7 +22,7 @@ def read_settings(path: Path) -> tuple[LabSettings, dict[Key, int]]:
     """The settings of a file, and the line of each key that stands there; raises InputError with every mistake."""
     text = read_text(path, max_bytes=MAX_BYTES)
     values, lines, mistakes = _parse(text)
-    mistakes = sorted([*mistakes, *find_mistakes(values, lines)])
+    mistakes = sorted([*mistakes, *find_mistakes(values, lines, whole=not mistakes)])
     if mistakes:
         raise InputError(_told(path, mistakes), hint="mend the lines named")
     return LabSettings.model_validate(values), lines

@@ -29,10 +29,10 @@ class Mistake:
     text: str
 
 
-def find_mistakes(values: Mapping[str, Any], lines: Mapping[Key, int]) -> list[Mistake]:
-    """Everything that is wrong with what a file says, by line."""
-    found = [*_wrong_values(values, lines), *_contradictions(values, lines)]
-    return sorted(set(found))
+def find_mistakes(values: Mapping[str, Any], lines: Mapping[Key, int], *, whole: bool = True) -> list[Mistake]:
+    """Everything that is wrong with what a file says, by line; not `whole` is one of which lines were left out."""
+    found = [*_wrong_values(values, lines), *_doubled(values, lines)]
+    return sorted({*found, *(_stray_master(values, lines) if whole else ())})
 
 
 def _wrong_values(values: Mapping[str, Any], lines: Mapping[Key, int]) -> Iterator[Mistake]:
@@ -148,15 +148,17 @@ def _unit(place: Key) -> str:
     return f", in {unit}" if unit else ""
 
 
-def _contradictions(values: Mapping[str, Any], lines: Mapping[Key, int]) -> Iterator[Mistake]:
-    """What is right by itself, but not together."""
-    cameras, rig = _texts(values, "cameras"), _texts(values, "rig")
-    yield from _doubles("cameras", cameras, lines, what="the serial number")
+def _stray_master(values: Mapping[str, Any], lines: Mapping[Key, int]) -> Iterator[Mistake]:
+    """The master has to be one of the cameras, where these are named and nothing is wrong with them."""
+    cameras, master = _texts(values, "cameras"), _texts(values, "rig").get("master")
+    sure = all(not value or key in cameras for key, value in values["cameras"].items()) if cameras else False
+    if master and sure and master not in cameras.values():
+        yield Mistake(line_of(("rig", "master"), lines), f"rig.master is {shown(master)}, which is none of [cameras]")
+
+
+def _doubled(values: Mapping[str, Any], lines: Mapping[Key, int]) -> Iterator[Mistake]:
+    yield from _doubles("cameras", _texts(values, "cameras"), lines, what="the serial number")
     yield from _doubles("paths", _texts(values, "paths"), lines, what="the folder")
-    master = rig.get("master")
-    if master and cameras and master not in cameras.values():
-        place = ("rig", "master")
-        yield Mistake(line_of(place, lines), f"rig.master is {shown(master)}, which is none of [cameras]")
 
 
 def _doubles(table: str, values: dict[str, str], lines: Mapping[Key, int], *, what: str) -> Iterator[Mistake]:

@@ -89,6 +89,12 @@ def test_a_mistake_alone(tmp_path: Path, text: str, line: int, said: str) -> Non
     assert said in message
 
 
+@pytest.mark.parametrize("front", ["000123", "123", '"a/b"\nfrnt = "123"'])
+def test_a_wrong_camera_is_no_wrong_master(tmp_path: Path, front: str) -> None:
+    text = f'[cameras]\nleft = "7"\nfront = {front}\n[rig]\nmaster = "123"\n'
+    assert "none of" not in refusal(write(tmp_path / "lab.toml", text))
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_what_is_no_toml_hides_nothing_else(tmp_path: Path, end: str) -> None:
     text = "\n".join(["[rig]", "fps = thirty", "mains_hz = 55", "[sound", "[recording]", "pre_roll_s = 50", "[rig]"])
