@@ -75,6 +75,7 @@ def unit_bars(counts: Mapping[str, int], *, inventory: Sequence[str]) -> str:
     even, base = total / len(units), 190
     scale = 170 / max(counts.get(unit, 0) for unit in units)
     wide = (WIDTH - 50) / len(units)
+    turned = 7 * max(map(len, units)) > wide + 4  # pixels a letter
     marks = []
     for number, unit in enumerate(units):
         count = counts.get(unit, 0)
@@ -82,7 +83,11 @@ def unit_bars(counts: Mapping[str, int], *, inventory: Sequence[str]) -> str:
         tall, left = count * scale, 44 + number * wide
         words = f"{unit}: {count}, {count / total:.2%}"
         marks.append(_bar((left, base - tall), wide - 2, max(tall, 0.8), f'fill="{ink}"', words))
-        marks.append(_text(left + wide / 2 + 3, base + 13, unit, "end", turn=-60, ink="" if count else MISSING_INK))
+        ink = "" if count else MISSING_INK
+        if turned:
+            marks.append(_text(left + wide / 2 + 3, base + 13, unit, "end", turn=-60, ink=ink))
+        else:
+            marks.append(_text(left + wide / 2 - 1, base + 15, unit, "middle", ink=ink))
     line = base - even * scale
     marks.append(
         f'<line x1="44" y1="{line:.1f}" x2="{WIDTH}" y2="{line:.1f}" stroke="#1f2328" stroke-dasharray="4 4"/>'
