@@ -4,8 +4,6 @@ from pathlib import Path
 
 from mmface4d.errors import InputError
 
-CJK = range(0x3400, 0xA000)
-
 
 def read_text(path: Path, *, max_bytes: int) -> str:
     """The text of a file, line ends as `\\n`; raises InputError where it is missing, too large or no UTF-8."""
@@ -20,21 +18,27 @@ def read_text(path: Path, *, max_bytes: int) -> str:
 
 def decode(data: bytes, *, path: Path) -> str:
     """Bytes as UTF-8, with or without a mark before it; raises InputError that names line and likely encoding."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:200]:
-        kind = "UTF-16" if data.count(b"\0") or data.startswith((b"\xff\xfe", b"\xfe\xff")) else "binary"
-        raise InputError(f"{path} is no UTF-8 text, it looks like {kind}", hint="save it as UTF-8")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data:
+        kind = "it looks like UTF-16" if _is_utf16(data) else "it holds zero bytes"
+        raise InputError(f"{path} is no UTF-8 text: {kind}", hint="save it as UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        likely = ", it looks like GBK" if _is_gbk(data) else ""
-        raise InputError(f"{path}, line {line}: no UTF-8 text{likely}", hint="save it as UTF-8") from error
+        likely = "it looks like GBK" if _is_gbk(data) else f"byte {data[error.start]:#04x}"
+        raise InputError(f"{path}, line {line}: no UTF-8 text: {likely}", hint="save it as UTF-8") from error
+
+
+def _is_utf16(data: bytes) -> bool:
+    """Whether it is marked so, or the zeros are the halves of plain letters: all in even places, or all in odd ones."""
+    start = data[:1000]
+    return start.startswith((b"\xff\xfe", b"\xfe\xff")) or (b"\0" in start[::2]) != (b"\0" in start[1::2])
 
 
 def _is_gbk(data: bytes) -> bool:
-    """Whether most of what is not ASCII would be Chinese."""
+    """Whether most of what is not ASCII would be everyday Chinese; Western letters by chance make rare characters."""
     try:
         foreign = [character for character in data.decode("gb18030") if not character.isascii()]
     except UnicodeDecodeError:
         return False
-    return sum(ord(character) in CJK for character in foreign) > len(foreign) / 2
+    return sum(bool(character.encode("gb2312", "ignore")) for character in foreign) > len(foreign) / 2

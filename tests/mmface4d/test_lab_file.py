@@ -114,7 +114,7 @@ def test_a_hundred_mistakes_are_counted(tmp_path: Path) -> None:
     [
         (b"x" * (MAX_BYTES + 1), "larger than 64 KiB"),
         ("[rig]\nfps = 30".encode("utf-16"), "UTF-16"),
-        ("[rig]\n# 录音棚\nfps = 30".encode("gbk"), "line 2: no UTF-8 text, it looks like GBK"),
+        ("[rig]\n# 录音棚\nfps = 30".encode("gbk"), "line 2: no UTF-8 text: it looks like GBK"),
         (b"[rig]\nfps = 30 # \xe9", "line 2: no UTF-8 text"),
         (b"x = " + b"[" * 3000, "longer than 1000 characters"),
         (b"x = " + b"[\n" * 9000, "line 1: what begins here is not closed"),
