@@ -9,7 +9,7 @@ from corpus.coverage import Coverage, coverage
 from corpus.normalise import LengthFilter, normalise, same_key
 from corpus.phonemes import inventory, is_mandarin, phonemise
 from corpus.selection import select
-from corpus.sentence import EMOTION_PREFIXES, Sentence, sentence_id
+from corpus.sentence import EMOTION_PREFIXES, MAX_PHONEMES, Sentence, sentence_id
 from corpus.sources import SourceLine, emotion_of
 from mmface4d.errors import InputError
 from mmface4d.progress import Progress
@@ -103,7 +103,7 @@ def build_corpus(lines: Sequence[SourceLine], plan: Plan, *, bar: Progress | Non
             f"no sentence is left of {len(lines)}: {_counts(sieve.left_out)}", hint="see --min-words and --max-words"
         )
     return Built(
-        sentences=_named(chosen),
+        sentences=_named(chosen, ours={line.id for line in lines if line.id and emotion_of(line.id)}),
         groups=groups,
         read=len(lines),
         left_out=dict(sieve.left_out),
@@ -141,13 +141,12 @@ def _sounding(candidates: Sequence[_Candidate], workers: int, sieve: _Sieve) -> 
         return []
     language = candidates[0].source.language
     sounds = phonemise([each.text for each in candidates], language, workers=workers)
-    with_sounds = [
-        _Candidate(each.source, each.text, phonemes)
-        for each, phonemes in zip(candidates, sounds, strict=True)
-        if phonemes
-    ]
-    if len(with_sounds) < len(candidates):
-        sieve.left_out["no sounds"] += len(candidates) - len(with_sounds)
+    with_sounds = []
+    for each, phonemes in zip(candidates, sounds, strict=True):
+        if 0 < len(phonemes) <= MAX_PHONEMES:
+            with_sounds.append(_Candidate(each.source, each.text, phonemes))
+        else:
+            sieve.left_out["too long" if phonemes else "no sounds"] += 1
     return with_sounds
 
 
@@ -165,19 +164,23 @@ def _coverage(candidates: Iterable[_Candidate], language: str) -> Coverage:
     return coverage((each.phonemes for each in candidates), inventory(language))
 
 
-def _named(chosen: Sequence[_Candidate]) -> list[Sentence]:
-    """Sentences with ids: ids of ours are kept, the others get the free numbers of their emotion in order."""
-    kept = {each.source.id for each in chosen if each.source.id and emotion_of(each.source.id)}
-    free = {emotion: _free_ids(emotion, kept) for emotion in EMOTION_PREFIXES}
+def _named(chosen: Sequence[_Candidate], *, ours: Container[str]) -> list[Sentence]:
+    """Sentences with ids: ids of ours are kept, the others get the free numbers of their emotion in order.
+
+    The id of a sentence that was not chosen this time stays its own: something may be recorded under it.
+    """
+    free = {emotion: _free_ids(emotion, ours) for emotion in EMOTION_PREFIXES}
     named = [
-        _sentence(each, str(each.source.id) if each.source.id in kept else next(free[each.source.emotion]))
+        _sentence(
+            each, identity if (identity := each.source.id) and identity in ours else next(free[each.source.emotion])
+        )
         for each in chosen
     ]
     return sorted(named, key=lambda sentence: sentence.id)
 
 
-def _free_ids(emotion: str, kept: Container[str]) -> Iterator[str]:
-    return (identity for number in count(1) if (identity := sentence_id(emotion, number)) not in kept)
+def _free_ids(emotion: str, taken: Container[str]) -> Iterator[str]:
+    return (identity for number in count(1) if (identity := sentence_id(emotion, number)) not in taken)
 
 
 def _sentence(candidate: _Candidate, identity: str) -> Sentence:

@@ -98,10 +98,12 @@ def test_nothing_left_is_an_error_that_says_why() -> None:
     assert "--min-words" in str(caught.value.hint)
 
 
-def test_odd_characters_end_no_build() -> None:
-    built = build_corpus(
-        [line("A lone \ud800 half\x00 of a pair."), line("Dots " + "…" * 400 + " and two words")], Plan()
-    )
+def test_odd_characters_end_no_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("corpus.build.MAX_PHONEMES", 60)
+    endless = "They counted to 777777777777777777777."
+    dots = "Dots " + "…" * 400 + " and two words"
+    built = build_corpus([line("A lone \ud800 half\x00 of a pair."), line(dots), line(endless)], Plan())
+    assert built.left_out == {"too long": 2}
     assert [each.text for each in built.sentences] == ["A lone half of a pair."]
 
 
@@ -115,6 +117,16 @@ def test_ids_of_ours_are_kept_and_no_others() -> None:
         ("A line that is new.", "00_0001"), ("One of the old lines.", "00_0002"),
         ("Another line that is new.", "00_0003"), ("And one more of them.", "00_0004"),
     ]  # fmt: skip
+
+
+def test_the_id_of_a_sentence_that_is_not_chosen_is_given_to_no_other() -> None:
+    old = [line(f"The word is {word} today.", identity=f"00_{number:04d}") for number, word in enumerate(WHO, 1)]
+    new = [line(f"And now we say {word} instead.") for word in (*WHO, *WHAT)]
+    told = {each.text: each.id for each in build_corpus([*old, *new], Plan(neutral=5)).sentences}
+    assert len(told) == 5
+    for source in old:
+        assert told.get(source.text, source.id) == source.id
+    assert {told[source.text] for source in new if source.text in told}.isdisjoint(source.id for source in old)
 
 
 def test_the_starter_corpus_is_built_and_grows_without_new_names(tmp_path: Path, run_main: Callable[..., str]) -> None:

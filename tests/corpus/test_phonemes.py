@@ -1,7 +1,12 @@
 """What sentences sound like: known words, every unit of a language, and nothing that depends on what stood before."""
 
+import contextlib
+import os
 import random
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +21,7 @@ from mmface4d.errors import InputError, MissingBackendError
 pytest.importorskip("espeakng_loader", reason="espeak-ng is not installed: pip install 'mmface4d[corpus]'")
 pytest.importorskip("pypinyin", reason="pypinyin is not installed: pip install 'mmface4d[corpus]'")
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 CRASHING = """
 import ctypes, json, sys
 for text in json.load(sys.stdin)["texts"]:
@@ -92,6 +98,36 @@ def test_workers_change_nothing(starter: dict[str, list[str]], monkeypatch: pyte
 def test_workers_change_nothing_in_mandarin(starter: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("corpus.mandarin.CHUNK", 50)
     assert phonemise(starter["zh"], "zh", workers=2) == phonemise(starter["zh"], "zh")
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    code = "from corpus.phonemes import phonemise; phonemise(['我们去公园散步吧'] * 500_000, 'zh', workers=2)"
+    script = tmp_path / "many.py"
+    script.write_text(f"if __name__ == '__main__':\n    {code}\n")
+    path = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    parent = subprocess.Popen([sys.executable, str(script)], env=path, start_new_session=True)
+    wait_until(lambda: len(of_session(parent.pid)) >= 4)  # itself, two workers and multiprocessing's own helper
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not of_session(parent.pid))
+
+
+def of_session(leader: int) -> list[int]:
+    """The living processes of a session, by the numbers that the system's own list of processes gives."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, session = status.read_text().rpartition(") ")[2].split()[:4]
+            found += [int(status.parent.name)] if int(session) == leader and state != "Z" else []
+    return found
+
+
+def wait_until(true: Callable[[], bool], *, timeout_s: float = 30) -> None:
+    end_s = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < end_s
+        time.sleep(0.1)
 
 
 def test_a_text_that_crashes_the_library_costs_itself_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
