@@ -13,6 +13,7 @@ from mmface4d.toml_lines import key_lines
 
 MAX_BYTES, MAX_LINE = 1 << 16, 1000
 MOST_MISTAKES = 20
+MOST_NO_TOML = 200  # each costs a look at the whole file
 AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 SETTING = re.compile(r"\s*[\w.\-\"' ]+?\s*=\s*(.*)")
 HEADER = re.compile(r"\s*\[")
@@ -47,7 +48,7 @@ def _parse(text: str) -> tuple[dict[str, Any], dict[Key, int], list[Mistake]]:
         if len(line) > MAX_LINE
     ]
     closed = not mistakes
-    while closed and len(mistakes) <= MOST_MISTAKES:
+    while closed and len(mistakes) < MOST_NO_TOML:
         try:
             values = tomllib.loads("\n".join(lines))
         except (ValueError, RecursionError) as error:
@@ -56,8 +57,12 @@ def _parse(text: str) -> tuple[dict[str, Any], dict[Key, int], list[Mistake]]:
             is_header = HEADER.match(lines[mistake.line - 1])
             lines[mistake.line - 1] = f'["\\u0000line {mistake.line}"]' if is_header else ""
         else:
-            known = {key: value for key, value in values.items() if not key.startswith("\0")}
-            return known, key_lines("\n".join(lines)), mistakes
+            aside = {f"\0line {mistake.line}" for mistake in mistakes}
+            return (
+                {key: value for key, value in values.items() if key not in aside},
+                key_lines("\n".join(lines)),
+                mistakes,
+            )
     return {}, {}, mistakes
 
 

@@ -109,6 +109,12 @@ def test_a_hundred_mistakes_are_counted(tmp_path: Path) -> None:
     assert message.endswith("and 80 more")
 
 
+def test_a_hundred_lines_that_are_no_toml_are_counted(tmp_path: Path) -> None:
+    message = refusal(write(tmp_path / "lab.toml", "fps = x\n" * 100 + "[rig]\nfps = 1\n"))
+    assert "has 101 mistakes" in message
+    assert message.endswith("and 81 more")
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -124,6 +130,7 @@ def test_a_hundred_mistakes_are_counted(tmp_path: Path) -> None:
         (b".".join([b"a"] * 400) + b" = 1", "there is no"),
         (b'"""' * 300, "line 1"),
         (b"\x7f\x1b[31m = 1", "line 1"),
+        (b'"\\u0000line 1" = 1', "there is no setting"),
     ],
     ids=lambda value: value[:24] if isinstance(value, str) else "",
 )
