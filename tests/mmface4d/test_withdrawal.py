@@ -24,7 +24,7 @@ from mmface4d.take import open_take
 from mmface4d.withdrawal import MARK, is_withdrawn, withdraw, withdrawn_people
 from tests.capture.small_take import DELAYS, camera, write_take
 from tests.conftest import RunCli
-from tests.mmface4d.killing import killed_at
+from tests.mmface4d.killing import at_once, killed_at
 
 TODAY = date(2026, 11, 21)
 CONSENT = Consent(version="2", date=date(2026, 11, 2), scopes=("mesh", "audio"))
@@ -172,6 +172,24 @@ def _host() -> str:
     import socket
 
     return socket.gethostname()
+
+
+def test_nobody_is_recorded_in_a_session_that_was_made_during_the_withdrawal(tmp_path: Path) -> None:
+    for number in range(8):
+        lab = tmp_path / str(number)
+        lab.mkdir()
+        (lab / "lab.toml").touch()
+        old, new = lab / "sessions" / "old", lab / "sessions" / "new"
+        session_of("P07", old, takes=1)
+        at_once(
+            lambda new=new: session_of("P07", new, takes=1), lambda here=lab: withdraw(here, "P07", today=TODAY)
+        )  # fmt: skip
+        for path in (old, new):
+            if (path / "session.json").is_file():
+                with pytest.raises(ConsentError):
+                    recording_permit(open_session(path), virtual=False, today=TODAY)
+        assert withdraw(lab, "P07", today=TODAY).failed == []
+        assert all(is_withdrawn(take) for take in lab.glob("sessions/*/takes/*"))
 
 
 WITHDRAW = """
