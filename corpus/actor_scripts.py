@@ -18,13 +18,14 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from corpus.phonemes import toneless
+from corpus.phonemes import inventory, toneless
 from corpus.script_order import in_blocks
 from corpus.sentence import EMOTION_PREFIXES, Sentence
 from mmface4d.errors import InputError
 from mmface4d.session import ScriptItem
 
 SIZE, PRACTICE = 100, 3
+MOST_UNITS = 300  # no language has more phonemes than half of that
 
 
 @dataclass(frozen=True)
@@ -106,11 +107,20 @@ def emotion_seats(counts: Mapping[str, int]) -> list[str]:
 def _deck(corpus: Sequence[Sentence], used: Mapping[str, int]) -> _Deck:
     sentences = tuple(sorted(corpus, key=lambda sentence: sentence.id))
     counts = [Counter(toneless(unit) for unit in sentence.phonemes) for sentence in sentences]
-    kinds = {unit: column for column, unit in enumerate(sorted(set().union(*counts)))}
-    units = np.zeros((len(sentences), len(kinds)))
+    columns = {unit: column for column, unit in enumerate(_balanced(counts, sentences[0].language))}
+    units = np.zeros((len(sentences), len(columns)))
     for row, count in enumerate(counts):
-        units[row, [kinds[unit] for unit in count]] = list(count.values())
+        known = [unit for unit in count if unit in columns]
+        units[row, [columns[unit] for unit in known]] = [count[unit] for unit in known]
     return _Deck(sentences, units, np.array([used.get(sentence.id, 0) for sentence in sentences]))
+
+
+def _balanced(counts: Sequence[Counter[str]], language: str) -> Sequence[str]:
+    """The language's list of sounds, or the most frequent ones where there is no list."""
+    occurring = Counter[str]()
+    for count in counts:
+        occurring.update(count)
+    return inventory(language) or sorted(unit for unit, _ in occurring.most_common(MOST_UNITS))
 
 
 def _chosen(deck: _Deck, actor: int, *, size: int, seed: int) -> list[int]:

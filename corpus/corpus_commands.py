@@ -45,6 +45,8 @@ def stats(file: Path, html: Path | None, as_json: bool) -> None:
     from corpus.statistics import corpus_json, corpus_statistics
     from corpus.statistics_report import statistics_text, write_statistics_report
 
+    if html is not None and html.resolve() == file.resolve():
+        raise UsageError(f"--html {html} is the corpus itself", hint="choose another name, such as report.html")
     languages = corpus_statistics(read_corpus(file))
     if html is not None:
         write_statistics_report(html, languages, name=file.name)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from corpus.actor_scripts import ActorScript
 from corpus.normalise import same_key
+from corpus.phonemes import is_mandarin
 from corpus.sentence import Sentence
 from mmface4d.errors import InputError, UsageError
 from mmface4d.files import atomic_path
@@ -65,15 +66,22 @@ def _named(names: Sequence[str]) -> str:
 
 
 def in_one_language(corpus: Sequence[Sentence], language: str | None) -> list[Sentence]:
-    """The sentences of a language and its varieties (`zh` and `zh-TW`); needs no language where there is only one."""
+    """The sentences of a language and its varieties; needs no language where there is only one.
+
+    `zh` has `zh-TW` too, but not `zh-HK`, which is read as Cantonese.
+    """
     there = sorted({sentence.language for sentence in corpus})
     if language is None and len(there) > 1:
         raise UsageError(f"the corpus has sentences in {', '.join(there)}", hint="choose one with --language")
     wanted = language or there[0]
-    found = [s for s in corpus if s.language == wanted or s.language.startswith(f"{wanted}-")]
+    found = [s for s in corpus if s.language == wanted or _is_variety(s.language, wanted)]
     if not found:
         raise InputError(f"the corpus has no sentence in {wanted}", hint=f"it has {', '.join(there)}")
     return found
+
+
+def _is_variety(language: str, of: str) -> bool:
+    return language.startswith(f"{of}-") and is_mandarin(language) == is_mandarin(of)
 
 
 def uses_elsewhere(corpus: Iterable[Sentence], folder: Path) -> dict[str, int]:

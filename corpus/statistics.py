@@ -144,6 +144,7 @@ def _part_json(part: PartStatistics, unit: str) -> dict[str, Any]:
         "phonemes": dict(sounds.phonemes.most_common()),
         "phoneme_entropy_bits": round(sounds.phoneme_entropy_bits, 4),
         "max_phoneme_entropy_bits": round(sounds.max_phoneme_entropy_bits, 4),
+        "inventory": len(sounds.inventory),
         "missing": list(sounds.missing),
         "least_covered": dict(sounds.least_covered()),
         "diphone_kinds": len(sounds.diphones),

@@ -11,6 +11,8 @@ from mmface4d.page.page import write_page
 
 LANGUAGE_NAMES = {"zh": "Chinese", "en": "English"}
 MOST_NAMED = 12
+MOST_DRAWN = 120  # of sounds, where no list of them is kept
+NO_LIST = "no list of its sounds is kept"
 
 
 def statistics_text(shown: dict[str, Any]) -> str:
@@ -32,7 +34,7 @@ def _language_lines(name: str, of: dict[str, Any]) -> Iterator[str]:
         f"  phonemes: {of['phoneme_entropy_bits']:.2f} of at most {of['max_phoneme_entropy_bits']:.2f} bits; "
         f"diphones: {of['diphone_kinds']:,} kinds, {of['diphone_entropy_bits']:.2f} bits"
     )
-    yield f"  missing: {_named(of['missing']) or 'none'}"
+    yield f"  missing: {_named(of['missing']) or ('none' if of['inventory'] else NO_LIST)}"
     yield "  least covered: " + ", ".join(f"{unit} {count}" for unit, count in of["least_covered"].items())
     yield f"  about {_duration(of['speaking_time_s'])} of speech, {_duration(of['recording_time_s'])} to record"
 
@@ -53,22 +55,26 @@ def _subtitle(languages: Sequence[LanguageStatistics], total: int) -> str:
 
 
 def _verdict(languages: Sequence[LanguageStatistics]) -> str:
-    gaps = [f"{each.language} lacks {_named(each.whole.coverage.missing)}" for each in languages if _lacks(each)]
+    listed = [each for each in languages if each.whole.coverage.inventory]
+    unlisted = [each.language for each in languages if each not in listed]
+    notes = [f"{', '.join(unlisted)}: {NO_LIST}."] if unlisted else []
+    if not listed:
+        return markup.verdict("look", "Look at the sounds yourself", notes[0])
+    gaps = [f"{each.language} lacks {_named(each.whole.coverage.missing)}" for each in listed if _lacks(each.whole)]
     if gaps:
-        return markup.verdict("look", "Some sounds are missing", f"{'; '.join(gaps)}.")
+        return markup.verdict("look", "Some sounds are missing", " ".join([f"{'; '.join(gaps)}.", *notes]))
     thin = [
         f"{each.language} {emotion}: {_named(part.coverage.missing)}"
-        for each in languages
+        for each in listed
         for emotion, part in each.by_emotion.items()
-        if part.coverage.missing
+        if _lacks(part)
     ]
-    if thin:
-        return markup.verdict("good", "Every sound occurs", f"But not with every emotion: {'; '.join(thin)}.")
-    return markup.verdict("good", "Every sound occurs", "With every emotion there is.")
+    text = f"But not with every emotion: {'; '.join(thin)}." if thin else "With every emotion there is."
+    return markup.verdict("good", "Every sound occurs", " ".join([text, *notes]))
 
 
-def _lacks(shown: LanguageStatistics) -> bool:
-    return bool(shown.whole.coverage.missing)
+def _lacks(part: PartStatistics) -> bool:
+    return bool(part.coverage.missing)
 
 
 def _cards(languages: Sequence[LanguageStatistics]) -> str:
@@ -126,7 +132,7 @@ def _sounds(shown: LanguageStatistics) -> str:
         f"{sum(sounds.phonemes.values()):,} in all, {len(sounds.phonemes)} kinds. Their entropy is {bits:.2f} bits; "
         f"{most:.2f} if all were equally frequent. Yellow: less than a tenth of that. Red: missing."
     )
-    content = charts.unit_bars(sounds.phonemes, inventory=sounds.inventory)
+    content = charts.unit_bars(sounds.phonemes, inventory=_drawn(shown))
     if sounds.foreign:
         named = ", ".join(f"{unit} {count}" for unit, count in sounds.foreign.most_common(MOST_NAMED))
         content += f'<p class="soft">Beside them, mostly in names from elsewhere: {markup.escape(named)}.</p>'
@@ -139,8 +145,12 @@ def _pairs(shown: LanguageStatistics) -> str:
         f"{len(sounds.diphones):,} kinds of pairs, {sounds.diphone_entropy_bits:.2f} bits. Rows: the first of two "
         "sounds, columns: the one that follows."
     )
-    units = sounds.inventory or tuple(unit for unit, _ in sounds.phonemes.most_common())
-    return markup.section("Diphones", lead, charts.pair_map(sounds.diphones, units))
+    return markup.section("Diphones", lead, charts.pair_map(sounds.diphones, _drawn(shown)))
+
+
+def _drawn(shown: LanguageStatistics) -> Sequence[str]:
+    sounds = shown.whole.coverage
+    return sounds.inventory or [unit for unit, _ in sounds.phonemes.most_common(MOST_DRAWN)]
 
 
 def _emotion_table(shown: LanguageStatistics) -> str:

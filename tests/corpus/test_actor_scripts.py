@@ -3,6 +3,8 @@
 import json
 import random
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from corpus import script_folder
 from corpus.actor_scripts import ActorScript, deal, emotion_seats
 from corpus.corpus_file import write_corpus
 from corpus.coverage import entropy_bits
@@ -151,6 +154,12 @@ def test_a_corpus_without_phonemes_makes_scripts_too() -> None:
     assert len({name for script in scripts for name in ids(script)}) == 300
 
 
+def test_a_hostile_number_of_sounds_costs_little() -> None:
+    odd = [s.model_copy(update={"phonemes": tuple(f"{n}-{at}" for at in range(200)), "language": "de"})
+           for n, s in enumerate(made_up(400))]  # fmt: skip
+    assert len(dealt(1, odd)[0].sentences) == 100
+
+
 def test_emotions_come_in_short_blocks_that_begin_with_neutral(fifty: list[ActorScript]) -> None:
     orders = set()
     for script in fifty:
@@ -195,6 +204,26 @@ def test_a_script_that_is_there_is_never_overwritten(fifty: list[ActorScript], t
     assert [path.name for path in tmp_path.glob("*.jsonl")] == ["actor-002.jsonl"]
 
 
+def test_writing_goes_on_where_it_was_cut_off(
+    fifty: list[ActorScript], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = script_folder.atomic_path
+
+    @contextmanager
+    def cut_off(target: Path) -> Iterator[Path]:
+        with whole(target) as partial:
+            yield partial
+            if target.name == "actor-003.jsonl":
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(script_folder, "atomic_path", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        write_scripts(tmp_path, fifty[:5])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["actor-001.jsonl", "actor-002.jsonl"]
+    monkeypatch.undo()
+    assert [each.was_there for each in write_scripts(tmp_path, fifty[:5])] == [True, True, False, False, False]
+
+
 def test_two_processes_do_not_write_scripts_at_once(fifty: list[ActorScript], tmp_path: Path) -> None:
     with locked(tmp_path / ".lock", what="scripts"), pytest.raises(BusyError):
         write_scripts(tmp_path, fifty[:1])
@@ -228,7 +257,8 @@ def test_damaged_scripts_of_others_are_named(tmp_path: Path) -> None:
 
 def test_a_script_has_one_language() -> None:
     mixed = [*made_up(10), *made_up(5, language="zh", first=50), *made_up(2, language="zh-TW", first=90)]
-    assert {s.language for s in in_one_language(mixed, "zh")} == {"zh", "zh-TW"}
+    cantonese = made_up(2, language="zh-HK", first=95)
+    assert {s.language for s in in_one_language([*mixed, *cantonese], "zh")} == {"zh", "zh-TW"}
     assert len(in_one_language(mixed, "zh-TW")) == 2
     with pytest.raises(UsageError, match="en, zh, zh-TW"):
         in_one_language(mixed, None)

@@ -12,6 +12,7 @@ from corpus.corpus_file import write_corpus
 from corpus.sentence import Sentence
 from corpus.statistics import corpus_json, corpus_statistics
 from corpus.statistics_report import statistics_text, write_statistics_report
+from mmface4d.cli import main
 
 from .corpora import made_up
 
@@ -106,6 +107,23 @@ def test_every_sentence_is_in_a_bar_of_the_histograms() -> None:
         figure = ElementTree.fromstring(charts.histogram(values, unit="s"))
         counts = [int((title.text or "").rpartition(": ")[2]) for title in figure.iter("title")]
         assert sum(counts) == len(values)
+
+
+def test_without_a_list_of_sounds_none_is_said_to_be_covered(tmp_path: Path) -> None:
+    languages = corpus_statistics([Sentence(id="a", text="Ja.", language="de", phonemes=("j", "ɑː"))])
+    write_statistics_report(tmp_path / "r.html", languages, name="x")
+    assert "Every sound occurs" not in (tmp_path / "r.html").read_text()
+    assert "missing: no list of its sounds is kept" in statistics_text(corpus_json(languages))
+
+
+def test_a_report_never_replaces_the_corpus(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "corpus.jsonl"
+    write_corpus(path, made_up(3))
+    before = path.read_bytes()
+    with pytest.raises(SystemExit) as ended:
+        main(["corpus", "stats", str(path), "--html", str(tmp_path / "." / "corpus.jsonl")])
+    assert (ended.value.code, path.read_bytes()) == (2, before)
+    assert "is the corpus itself" in capsys.readouterr().err
 
 
 def test_the_command(run_cli: Any, tmp_path: Path) -> None:
