@@ -21,7 +21,7 @@ SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl")
 COLUMNS = ("id", "text", "language", "scenario", "emotion")
 MADE_BY_US = ("phonemes", "practice")  # in a corpus.jsonl; made anew
 # a spreadsheet takes such a cell for a formula
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = tuple("=+-@＝＋－＠")
 HINT = "mend the lines named, or leave them out with --skip-bad"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
@@ -90,7 +90,7 @@ def _rows(path: Path, mistakes: Mistakes) -> Iterator[tuple[int, dict[str, Any]]
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(f"{path} is no source of sentences", hint=f"give files that end in {', '.join(SUFFIXES)}")
-    lines = read_text(path, max_bytes=MAX_FILE_BYTES).split("\n")
+    lines = read_text(path, max_bytes=MAX_FILE_BYTES).replace("\r", "\n").split("\n")
     if len(lines) > MAX_LINES:
         raise InputError(f"{path} has {len(lines)} lines, at most {MAX_LINES} are read", hint="split it")
     if suffix in (".csv", ".tsv"):
@@ -223,7 +223,7 @@ def _wrong_labels(values: dict[str, Any]) -> Iterator[str]:
 def _wrong_text(text: str, *, formulas: bool, language: str) -> Iterator[str]:
     if not text.strip():
         yield "the text is empty"
-    elif formulas and text.startswith(FORMULA):
+    elif formulas and text.lstrip().startswith(FORMULA):
         yield f"the text begins like a formula: {quoted(text)}"
     elif len(text) > MAX_TEXT:
         yield f"the text has {len(text)} characters, {MAX_TEXT} at most"

@@ -43,7 +43,7 @@ BROKEN: dict[str, tuple[str, str | bytes, tuple[str, ...]]] = {
     "another language": ("a.csv", f"{CSV}a,{GOOD},zh,,\n", ("line 2", "Latin letters", "language zh")),
     "no language": ("a.csv", f"{CSV}a,{GOOD},English,,\n", ("line 2", "'English'")),
     "a formula": ("a.csv", f"{CSV}a,\"=HYPERLINK(\"\"http://x\"\")\",,,\n", ("line 2", "formula", "=HYPERLINK")),
-    "formulas of all kinds": ("a.csv", f"{CSV}a,+1 is,,,\nb,-2 is,,,\nc,@SUM,,,\n", ("line 2", "line 3", "line 4")),
+    "formulas of all kinds": ("a.csv", f"{CSV}a,+1 is,,,\nb,-2 is,,,\nc, @SUM,,,\nd,＝1,,,\n", ("has 4 mistakes",)),
     "a path in an id": ("a.csv", f"{CSV}../../etc/passwd,{GOOD},,,\n", ("line 2", "'../../etc/passwd'")),
     "an absolute path in an id": ("a.jsonl", json.dumps({"id": "C:\\x", "text": GOOD}), ("line 1", "id")),
     "a hidden file as an id": ("a.jsonl", json.dumps({"id": ".ssh", "text": GOOD}), ("line 1", "'.ssh'")),
@@ -139,6 +139,15 @@ def test_lines_are_counted_where_cells_have_several(write: Callable[[str, str | 
     assert [(line.line, line.text) for line in read_sources([path])] == [
         (2, "Two\nlines"), (4, GOOD), (6, 'Last "one" here'),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(("name", "header"), [("a.txt", ""), ("a.csv", "text{end}")])
+def test_lines_may_end_as_on_any_system(
+    name: str, header: str, end: str, write: Callable[[str, str | bytes], Path]
+) -> None:
+    path = write(name, header.format(end=end) + f"{GOOD}{end}And another.")
+    assert [line.text for line in read_sources([path])] == [GOOD, "And another."]
 
 
 def test_tabs_and_dashes_are_no_formulas_outside_csv(write: Callable[[str, str | bytes], Path]) -> None:
