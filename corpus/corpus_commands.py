@@ -42,12 +42,13 @@ corpus.add_command(build)
 def stats(file: Path, html: Path | None, as_json: bool) -> None:
     """Count the sentences, lengths, sounds and hours of a corpus."""
     from corpus.corpus_file import read_corpus
+    from corpus.phonemised import phonemised
     from corpus.statistics import corpus_json, corpus_statistics
     from corpus.statistics_report import statistics_text, write_statistics_report
 
     if html is not None and html.resolve() == file.resolve():
         raise UsageError(f"--html {html} is the corpus itself", hint="choose another name, such as report.html")
-    languages = corpus_statistics(read_corpus(file))
+    languages = corpus_statistics(phonemised(read_corpus(file)))
     if html is not None:
         write_statistics_report(html, languages, name=file.name)
     shown = corpus_json(languages)
@@ -82,12 +83,13 @@ def script(
     """Make scripts for actors, each with sentences of its own."""
     from corpus.actor_scripts import deal
     from corpus.corpus_file import read_corpus
+    from corpus.phonemised import phonemised
     from corpus.script_folder import in_one_language, uses_elsewhere, write_scripts
     from corpus.script_summary import scripts_json, scripts_text
 
     if (actors is None) == (actor is None):
         raise UsageError("give either --actors or --actor", hint="--actors 50 makes the scripts of actors 1 to 50")
-    sentences = in_one_language(read_corpus(file), language)
+    sentences = phonemised(in_one_language(read_corpus(file), language))
     uses = {} if used is None else uses_elsewhere(sentences, used)
     begin, end = (0, actors) if actor is None else (actor - 1, actor)
     dealt = deal(sentences, size=size, practice=practice, seed=seed, used=uses)

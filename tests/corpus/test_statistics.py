@@ -9,6 +9,7 @@ import pytest
 
 from corpus import charts
 from corpus.corpus_file import write_corpus
+from corpus.phonemised import phonemised
 from corpus.sentence import Sentence
 from corpus.statistics import corpus_json, corpus_statistics
 from corpus.statistics_report import statistics_text, write_statistics_report
@@ -107,6 +108,15 @@ def test_every_sentence_is_in_a_bar_of_the_histograms() -> None:
         figure = ElementTree.fromstring(charts.histogram(values, unit="s"))
         counts = [int((title.text or "").rpartition(": ")[2]) for title in figure.iter("title")]
         assert sum(counts) == len(values)
+
+
+def test_phonemes_that_are_not_there_are_found() -> None:
+    pytest.importorskip("espeakng_loader")
+    pytest.importorskip("pypinyin")
+    known = Sentence(id="a", text="Known.", phonemes=("x",))
+    corpus = [zh(1, "你好。"), Sentence(id="b", text="A day."), known]
+    assert [s.phonemes for s in phonemised(corpus)] == [("n", "i2", "h", "ao3"), ("ɐ", "d", "eɪ"), ("x",)]
+    assert [(s.id, s.text) for s in phonemised(corpus)] == [(s.id, s.text) for s in corpus]
 
 
 def test_without_a_list_of_sounds_none_is_said_to_be_covered(tmp_path: Path) -> None:
