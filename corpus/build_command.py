@@ -69,9 +69,9 @@ def _read(sources: tuple[Path, ...], defaults: "Defaults", *, skip_bad: bool) ->
     mistakes = Mistakes()
     paths = [path for source in sources for path in _files(source)]
     lines = read_sources(paths, defaults, mistakes=mistakes if skip_bad else None)
-    if mistakes.found:
+    if mistakes.count:
         click.echo(f"left out: {mistakes.told()}", err=True)
-    return lines, len(mistakes.found)
+    return lines, mistakes.count
 
 
 def _files(source: Path) -> list[Path]:

@@ -19,32 +19,37 @@ class Mistake:
 
 @dataclass
 class Mistakes:
-    """What was found so far."""
+    """What was found so far: how many, in which files, and the first of them."""
 
-    found: list[Mistake] = field(default_factory=list)
+    first: list[Mistake] = field(default_factory=list)
+    paths: set[Path] = field(default_factory=set)
+    count: int = 0
 
     def add(self, path: Path, line: int, text: str) -> None:
-        """Notes a mistake."""
-        self.found.append(Mistake(path, line, text))
+        """Notes a mistake; a file of millions of them must not fill the memory."""
+        self.count += 1
+        self.paths.add(path)
+        if len(self.first) < MOST_TOLD:
+            self.first.append(Mistake(path, line, text))
 
     def refuse(self, *, hint: str) -> None:
         """Raises InputError with every mistake (the first 20 of them), where there is one."""
-        if self.found:
+        if self.count:
             raise InputError(self.told(), hint=hint)
 
     def told(self) -> str:
-        """The mistakes, a line each, file by file."""
-        if len(self.found) == 1:
-            (only,) = self.found
+        """The mistakes, a line each."""
+        if self.count == 1:
+            (only,) = self.first
             return f"{only.path}, line {only.line}: {only.text}"
-        paths = list(dict.fromkeys(mistake.path for mistake in self.found))
-        first = f"{paths[0]} has" if len(paths) == 1 else f"{len(paths)} files have"
-        lines = [f"{first} {len(self.found)} mistakes:"]
-        for mistake in self.found[:MOST_TOLD]:
-            where = "" if len(paths) == 1 else f"{mistake.path}, "
+        is_one = len(self.paths) == 1
+        lines = [f"{self.first[0].path} has" if is_one else f"{len(self.paths)} files have"]
+        lines[0] += f" {self.count} mistakes:"
+        for mistake in self.first:
+            where = "" if is_one else f"{mistake.path}, "
             lines.append(f"  {where}line {mistake.line}: {mistake.text}")
-        if len(self.found) > MOST_TOLD:
-            lines.append(f"  and {len(self.found) - MOST_TOLD} more")
+        if self.count > MOST_TOLD:
+            lines.append(f"  and {self.count - MOST_TOLD} more")
         return "\n".join(lines)
 
 

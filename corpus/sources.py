@@ -72,7 +72,7 @@ def read_sources(
         before = len(reader.lines)
         for line, row in _rows(path, reader.mistakes):
             _take(reader, path, line, row)
-        if len(reader.lines) == before and not reader.mistakes.found:
+        if len(reader.lines) == before and not reader.mistakes.count:
             raise InputError(f"{path} holds no sentence", hint="write one sentence a line")
     if mistakes is None:
         reader.mistakes.refuse(hint=HINT)

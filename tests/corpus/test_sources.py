@@ -117,7 +117,7 @@ def test_no_more_than_twenty_are_told(write: Callable[[str, str | bytes], Path])
 def test_bad_lines_can_be_left_out(write: Callable[[str, str | bytes], Path]) -> None:
     path, mistakes = write("a.jsonl", f'{{"text": "{GOOD}"}}\nnonsense\n{{"text": "And another."}}\n'), Mistakes()
     assert [line.line for line in read_sources([path], mistakes=mistakes)] == [1, 3]
-    assert [mistake.line for mistake in mistakes.found] == [2]
+    assert [mistake.line for mistake in mistakes.first] == [2]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
