@@ -66,6 +66,16 @@ class _Candidate:
     phonemes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Share:
+    """A language's part of a corpus, and how its candidates cover its sounds."""
+
+    language: str
+    groups: list[Group]
+    chosen: list[_Candidate]
+    candidates: Coverage
+
+
 @dataclass
 class _Sieve:
     """What was let through, and how many were not, by why."""
@@ -83,36 +93,40 @@ def build_corpus(lines: Sequence[SourceLine], plan: Plan, *, bar: Progress | Non
     fit = [candidate for line in lines if (candidate := _fit(line, plan.lengths, sieve))]
     if bar:
         bar.advance(len(lines) - len(fit))
-    languages = list(dict.fromkeys(candidate.source.language for candidate in fit))
-    groups: list[Group] = []
-    chosen: list[_Candidate] = []
-    before: dict[str, Coverage] = {}
-    for language in languages:
+    shares = []
+    for language in dict.fromkeys(candidate.source.language for candidate in fit):
         of_language = [each for each in fit if each.source.language == language]
-        candidates = _sounding(of_language, plan.workers, sieve)
-        before[language] = _coverage(candidates, language)
+        shares.append(_share(language, _sounding(of_language, plan.workers, sieve), plan))
         if bar:
             bar.advance(len(of_language))
-        for emotion in EMOTION_PREFIXES:
-            of_emotion = [each for each in candidates if each.source.emotion == emotion]
-            taken = _choose(of_emotion, language, emotion, plan=plan)
-            chosen += taken
-            groups.append(Group(language, emotion, plan.size_of(emotion), len(of_emotion), len(taken)))
+    chosen = [each for share in shares for each in share.chosen]
     if not chosen:
         raise InputError(
-            f"no sentence is left of {len(lines)}: {_counts(sieve.left_out)}", hint="see --min-words and --max-words"
+            f"no sentence is left of {len(lines)}: {_counts(sieve.left_out)}",
+            hint="see --min-words, --max-words, --neutral and --others",
         )
     return Built(
         sentences=_named(chosen, ours={line.id for line in lines if line.id and emotion_of(line.id)}),
-        groups=groups,
+        groups=[group for share in shares for group in share.groups],
         read=len(lines),
         left_out=dict(sieve.left_out),
-        candidates=before,
-        corpus={
-            language: _coverage([each for each in chosen if each.source.language == language], language)
-            for language in languages
-        },
+        candidates={share.language: share.candidates for share in shares},
+        corpus={share.language: _coverage(share.chosen, share.language) for share in shares},
     )
+
+
+def _share(language: str, candidates: Sequence[_Candidate], plan: Plan) -> _Share:
+    """What is chosen of a language, emotion by emotion."""
+    groups, chosen = list[Group](), list[_Candidate]()
+    for emotion in EMOTION_PREFIXES:
+        of_emotion = [each for each in candidates if each.source.emotion == emotion]
+        size = plan.size_of(emotion)
+        numbers = select(
+            [each.phonemes for each in of_emotion], size, seed=plan.seed, inventory=inventory(language)
+        )  # fmt: skip
+        chosen += [of_emotion[number] for number in numbers]
+        groups.append(Group(language, emotion, size, len(of_emotion), len(numbers)))
+    return _Share(language, groups, chosen, _coverage(candidates, language))
 
 
 def _fit(line: SourceLine, lengths: LengthFilter, sieve: _Sieve) -> _Candidate | None:
@@ -150,16 +164,6 @@ def _sounding(candidates: Sequence[_Candidate], workers: int, sieve: _Sieve) -> 
     return with_sounds
 
 
-def _choose(candidates: Sequence[_Candidate], language: str, emotion: str, *, plan: Plan) -> list[_Candidate]:
-    numbers = select(
-        [each.phonemes for each in candidates],
-        plan.size_of(emotion),
-        seed=plan.seed,
-        inventory=inventory(language),
-    )
-    return [candidates[number] for number in numbers]
-
-
 def _coverage(candidates: Iterable[_Candidate], language: str) -> Coverage:
     return coverage((each.phonemes for each in candidates), inventory(language))
 
@@ -170,13 +174,11 @@ def _named(chosen: Sequence[_Candidate], *, ours: Container[str]) -> list[Senten
     The id of a sentence that was not chosen this time stays its own: something may be recorded under it.
     """
     free = {emotion: _free_ids(emotion, ours) for emotion in EMOTION_PREFIXES}
-    named = [
-        _sentence(
-            each, identity if (identity := each.source.id) and identity in ours else next(free[each.source.emotion])
-        )
-        for each in chosen
-    ]
-    return sorted(named, key=lambda sentence: sentence.id)
+    named = []
+    for each in chosen:
+        own = each.source.id
+        named.append(_sentence(each, own if own and own in ours else next(free[each.source.emotion])))
+    return sorted(named, key=lambda sentence: (sentence.id[:2], int(sentence.id[3:])))
 
 
 def _free_ids(emotion: str, taken: Container[str]) -> Iterator[str]:
