@@ -1,7 +1,7 @@
 """What `mmface4d lab check` looks at: settings against this machine, folders, subjects, sessions."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,14 +106,16 @@ def _sessions(lab: Lab) -> "Finding | None":
     from mmface4d.session import open_session
     from mmface4d.session_folders import find_sessions
 
-    found, _ = find_sessions(lab.sessions)
-    return _readable("session folders", found, open_session)
+    found, closed = find_sessions(lab.sessions)
+    return _readable("session folders", found, open_session, closed=closed)
 
 
-def _readable(name: str, paths: Iterable[Path], read: Callable[[Path], Any]) -> "Finding | None":
+def _readable(
+    name: str, paths: Iterable[Path], read: Callable[[Path], Any], *, closed: Sequence[str] = ()
+) -> "Finding | None":  # fmt: skip
     from capture.doctor.finding import ok, problem
 
-    paths, wrong = list(paths), []
+    paths, wrong = list(paths), [*closed]
     for path in paths:
         try:
             read(path)
@@ -122,5 +124,7 @@ def _readable(name: str, paths: Iterable[Path], read: Callable[[Path], Any]) -> 
     if wrong:
         more = f"; and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
         told = "; ".join(wrong[:MOST_NAMED]) + more
-        return problem(name, f"{len(wrong)} of {len(paths)} cannot be read: {told}", remedy="mend what is named")
+        return problem(
+            name, f"{len(wrong)} of {len(paths) + len(closed)} cannot be read: {told}", remedy="mend what is named"
+        )
     return ok(name, f"{len(paths)}, all of them can be read")

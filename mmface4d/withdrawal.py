@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mmface4d.errors import BusyError, ConsentError, InputError, Mmface4dError
 from mmface4d.files import atomic_path, write_json
-from mmface4d.lab import Lab, find_lab
+from mmface4d.lab import Lab, find_lab, lab_folder
 from mmface4d.locks import locked
 from mmface4d.session_folders import VIRTUAL_ACTOR, find_sessions, subject_of
 from mmface4d.subject import OWN_RECORD, held_subject, read_subject, write_subject
@@ -27,10 +27,9 @@ MARK, LEDGER = "withdrawn.json", "withdrawn.jsonl"
 
 
 def is_withdrawn(take: Path) -> bool:
-    """Whether the person whom a take shows has withdrawn: the take, or the session that it lies in, is marked."""
-    written = Path(os.path.abspath(take))  # noqa: PTH100  (a linked take belongs to both sessions)
-    places = {take, written.parent.parent, take.resolve().parent.parent}
-    return any((place / MARK).exists() for place in places)
+    """Whether the person whom a take shows has withdrawn: the take, or a folder that it lies in, is marked."""
+    written, real = Path(os.path.abspath(take)), take.resolve()  # noqa: PTH100  (a linked take belongs to both sessions)
+    return any((place / MARK).exists() for place in {written, *written.parents, real, *real.parents})
 
 
 def refuse_withdrawn(take: Path) -> None:
@@ -38,6 +37,19 @@ def refuse_withdrawn(take: Path) -> None:
     if is_withdrawn(take):
         raise ConsentError(
             f"{take} is withdrawn: the person took their consent back",
+            hint="leave it out, and delete what was made of it",
+        )
+
+
+def refuse_take_of_withdrawn(take: Path, subject: object) -> None:
+    """Raises ConsentError where the ledger of a take's lab has its subject: it left its session before it was marked.
+
+    Raises InputError where the ledger cannot be read.
+    """
+    labs = {folder for place in (take, take.resolve()) if (folder := lab_folder(place)) is not None}
+    if any(subject in withdrawn_people(Lab(folder)) for folder in labs):
+        raise ConsentError(
+            f"{take} is withdrawn: it shows {subject}, who took their consent back",
             hint="leave it out, and delete what was made of it",
         )
 
@@ -62,7 +74,8 @@ def withdrawn_people(lab: Lab) -> dict[str, date]:
 def refuse_withdrawn_person(session: Path, pseudonym: str) -> None:
     """Raises ConsentError where a person has withdrawn in the lab of a session, even if their record is gone."""
     lab = find_lab(session)
-    day = None if lab is None else withdrawn_people(lab).get(pseudonym)
+    people = {} if lab is None else withdrawn_people(lab)
+    day = {name.casefold(): day for name, day in people.items()}.get(pseudonym.casefold())
     if day is not None:
         raise ConsentError(
             f"{pseudonym} withdrew their consent on {day}",

@@ -128,7 +128,7 @@ def test_outside_any_lab(tmp_path: Path, run: Run) -> None:
 
 def test_check_finds_what_is_wrong(lab: Lab, run: Run) -> None:
     lab.releases.rmdir()
-    (lab.sessions / "P01").mkdir()
+    (lab.sessions / "P01" / "takes").mkdir(parents=True)
     (lab.sessions / "P01" / "session.json").write_text('{"subject": "P0')
     (lab.subjects / "P07.json").write_text("{}")
     code, out, _ = run("lab", "check", lab.path, "--json")

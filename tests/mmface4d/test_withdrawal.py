@@ -21,7 +21,7 @@ from mmface4d.rig_calibration import RigCalibration
 from mmface4d.session import ScriptItem, Session, create_session, open_session
 from mmface4d.subject import Consent, Subject, read_subject
 from mmface4d.take import open_take
-from mmface4d.withdrawal import MARK, is_withdrawn, withdraw, withdrawn_people
+from mmface4d.withdrawal import MARK, is_withdrawn, refuse_withdrawn_person, withdraw, withdrawn_people
 from tests.capture.small_take import DELAYS, camera, write_take
 from tests.conftest import RunCli
 from tests.mmface4d.killing import at_once, killed_at
@@ -149,6 +149,54 @@ def test_a_take_that_came_to_a_withdrawn_session_is_withdrawn_too(lab: Path) -> 
     assert (late / MARK).is_file()
 
 
+def test_takes_sorted_into_folders_of_a_withdrawn_session_are_withdrawn(lab: Path) -> None:
+    sorted_out = lab / "sessions" / "first" / "takes" / "good" / "monday" / "v1"
+    sorted_out.parent.mkdir(parents=True)
+    (lab / "sessions" / "first" / "takes" / "001-00_0001-v1").rename(sorted_out)
+    withdraw(lab, "P07", today=TODAY)
+    assert is_withdrawn(sorted_out)
+    elsewhere = lab / "elsewhere"
+    elsewhere.symlink_to(sorted_out)
+    assert is_withdrawn(elsewhere)
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_take_that_left_its_session_before_is_refused_by_whom_it_shows(lab: Path, damaged: bool) -> None:
+    """Nobody looks for takes outside sessions, but `take.json` says whom they show, and the ledger who withdrew."""
+    moved = {name: write_take(lab / "best" / name) for name in ("P07", "P08")}
+    for name, take in moved.items():
+        record = json.loads((take / "take.json").read_text())
+        record["source"]["subject"] = name
+        (take / "take.json").write_text(json.dumps(record))
+    withdraw(lab, "P07", today=TODAY)
+    (lab.parent / "link").symlink_to(moved["P07"])
+    open_take(moved["P08"]).close()
+    if damaged:
+        (lab / "lab.toml").write_text("fps = ")
+        shutil.rmtree(lab / "subjects")
+    for path in (moved["P07"], lab.parent / "link"):
+        with pytest.raises(ConsentError, match="it shows P07, who took their consent back"):
+            open_take(path)
+
+
+def test_sessions_are_found_however_deep_and_round_links(lab: Path) -> None:
+    deep = lab / "sessions" / Path(*"abcdefghij") / "third"
+    session_of("P07", deep, takes=1)
+    for number in range(6):
+        (deep.parent / f"round-{number}").symlink_to(lab)
+    done = withdraw(lab, "P07", today=TODAY)
+    assert (done.marked, len(done.sessions), done.failed) == (7, 3, [])
+    assert is_withdrawn(deep / "takes" / "001-00_0001-v1")
+
+
+def test_a_session_without_its_record_is_named(lab: Path) -> None:
+    for name in ("session.json", "session.copy.json"):
+        (lab / "sessions" / "other" / name).unlink()
+    (lab / "sessions" / "begun" / "takes").mkdir(parents=True)
+    (lab / "sessions" / "begun" / "script.jsonl").touch()  # as a killed `session new` leaves it
+    assert withdraw(lab, "P07", today=TODAY).failed == [f"whose session {lab / 'sessions/other'} is cannot be read"]
+
+
 def test_a_session_that_is_being_recorded_is_marked_and_named(lab: Path) -> None:
     hold = (
         "import sys, time; from pathlib import Path; from mmface4d.session import held\nwith held(Path(sys.argv[1])):"
@@ -269,6 +317,8 @@ def test_who_has_withdrawn_stays_so_when_the_record_is_gone(lab: Path) -> None:
     again = create_session(lab / "sessions" / "again", subject="P07", script=SCRIPT, person=person("P07"))
     with pytest.raises(ConsentError, match="P07 withdrew their consent on 2026-11-21"):
         recording_permit(again, virtual=False, today=TODAY)
+    with pytest.raises(ConsentError, match="p07 withdrew"):  # people and some disks do not tell them apart
+        refuse_withdrawn_person(lab / "sessions" / "new", "p07")
     found = find_lab(lab)
     assert found is not None
     assert withdrawn_people(found) == {"P07": TODAY}
