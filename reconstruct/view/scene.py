@@ -13,6 +13,7 @@ from mmface4d.errors import CalibrationError, InputError, TakeError, UsageError
 from mmface4d.rig_calibration import RigCalibration, load_calibration, parse_calibration
 from mmface4d.sequence import MeshSequence, load_sequence
 from mmface4d.take import Take, open_take
+from mmface4d.withdrawal import refuse_withdrawn
 
 DEFAULT_FPS = 30.0
 
@@ -140,9 +141,11 @@ def _open_take_scene(path: Path, *, calibration: Path | None, frames: str | None
 
 
 def _take_of(sequence: MeshSequence, given: Path | None, notes: list[str]) -> Take | None:
+    named = str(sequence["take"]) if "take" in sequence else ""
+    if named:
+        refuse_withdrawn(sequence.path.parent / named)  # whatever else is given in its place
     if given is not None:
         return open_take(given)
-    named = str(sequence["take"]) if "take" in sequence else ""
     if not named:
         notes.append("The sequence does not name its take: shown without pictures and sound. Give --take TAKE.")
         return None
