@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from capture.recorder.recorder import Recorder
 from capture.recorder.verdict import Verdict
 from capture.speech_activity import HOP_S, VoiceMonitor
-from mmface4d.errors import ConsentError, DeviceError, DiskFullError, Mmface4dError, RecordingError, TakeError
+from mmface4d.errors import ConsentError, DeviceError, DiskFullError, InputError, Mmface4dError
 from mmface4d.session import ScriptItem, Session
 
 Phase = Literal["idle", "preparing", "countdown", "recording", "finishing", "verdict", "fault", "finished"]
@@ -188,7 +188,7 @@ class Director:
                 return called_off
             path = self._film(item, room_dbfs)
             verdict = self._judged(item, path)
-        except (ConsentError, DeviceError, DiskFullError, RecordingError, TakeError) as error:
+        except (ConsentError, DeviceError, DiskFullError, InputError) as error:
             return self._fault(item, error)
         if not self.settings.auto:
             return self._decided(item, path)

@@ -376,6 +376,26 @@ def test_nobody_is_recorded_who_withdraws_in_mid_session(session: Session, devic
     assert [path.name for path in session.takes.iterdir()] == ["001-00_0001-v1"]
 
 
+def test_files_that_are_damaged_in_mid_session_are_a_fault_to_mend(session: Session, devices: LiveDevices) -> None:
+    """As a lab.toml that is being edited: the operator is told, and goes on when it is whole."""
+    made = director(session, devices, Speaker(devices))
+
+    def refuse() -> None:
+        raise InputError("lab.toml, line 3: no TOML", hint="mend the lines named")
+
+    made._ready = refuse
+    thread, refusals = run_until_refused(made)
+    made.press("record")
+    assert wait_for(made, "fault").message == "lab.toml, line 3: no TOML. mend the lines named"
+    made._ready = lambda: None
+    made.press("record")
+    wait_for(made, "recording")
+    made.press("quit")
+    thread.join(10)
+    assert not thread.is_alive()
+    assert refusals == []
+
+
 def test_takes_say_where_they_come_from(session: Session, devices: LiveDevices) -> None:
     consent = {"version": "2", "scopes": ["mesh"]}
     made = Director(
