@@ -209,8 +209,22 @@ def test_a_clock_that_was_set_back_gives_no_pace() -> None:
     assert list(seconds_a_sentence(events)) == []
 
 
+@pytest.mark.parametrize("name", ["s.csv", "S.TSV", "s.json"])
+def test_tables_are_no_scripts(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("text,emotion\nThe last bus leaves at nine.,sad\n")
+    with pytest.raises(InputError, match="is no script") as refused:
+        load_script(tmp_path / name)
+    assert "corpus build" in str(refused.value.hint)
+
+
 @pytest.mark.parametrize(
-    ("content", "said"), [(b"\xff\xfe\x00bad", "no UTF-8"), (b"\n \n", "no sentence"), (b"a\n" + b"x" * 1001, "line 2")]
+    ("content", "said"),
+    [
+        (b"\xff\xfe\x00bad", "no UTF-8"),
+        ("早上好。\n您好。\n".encode("gbk"), "line 1: no UTF-8 text: it looks like GBK"),
+        (b"\n \n", "no sentence"),
+        (b"a\n" + b"x" * 1001, "line 2"),
+    ],
 )
 def test_broken_texts_are_refused(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "s.txt").write_bytes(content)
