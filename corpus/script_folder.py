@@ -13,9 +13,10 @@ from mmface4d.errors import InputError, UsageError
 from mmface4d.files import atomic_path
 from mmface4d.locks import locked
 from mmface4d.session import read_script
+from mmface4d.session_folders import find_sessions
 
 MOST_NAMED = 20
-# in a folder of sessions, in a session, in a folder of scripts
+# in a folder of sessions, in a session, in a folder of scripts; sessions may lie deeper
 WHERE_SCRIPTS_LIE = ("*/script.jsonl", "script.jsonl", "actor-*.jsonl")
 
 
@@ -88,10 +89,14 @@ def uses_elsewhere(corpus: Iterable[Sentence], folder: Path) -> dict[str, int]:
     """How many scripts in a folder have each sentence, by id; practice does not count.
 
     Sentences are known by their text, since ids change when a corpus is built anew. Raises InputError where the folder
-    is missing or a script in it is damaged.
+    is missing, cannot be looked into, or a script in it is damaged.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder", hint="give the folder of sessions or of scripts")
-    paths = sorted({path for pattern in WHERE_SCRIPTS_LIE for path in folder.glob(pattern)})
+    sessions, closed = find_sessions(folder)
+    if closed:
+        raise InputError("; ".join(closed), hint="change the folder's permissions, or give another one")
+    paths = {path for pattern in WHERE_SCRIPTS_LIE for path in folder.glob(pattern)}
+    paths = sorted(paths | {path / "script.jsonl" for path in sessions})
     said = Counter(same_key(item.text) for path in paths for item in read_script(path) if not item.practice)
     return {sentence.id: said[same_key(sentence.text)] for sentence in corpus if said[same_key(sentence.text)]}

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -233,6 +234,9 @@ def test_what_was_said_is_found_in_sessions_and_scripts(fifty: list[ActorScript]
     create_session(tmp_path / "sessions" / "P01", subject="P01", script=fifty[0].items)
     create_session(tmp_path / "sessions" / "P02", subject="P02", script=fifty[0].items[:10])
     (tmp_path / "sessions" / "P01" / "log.jsonl").write_text("")
+    later = create_session(tmp_path / "sessions" / "later" / "P03", subject="P03", script=fifty[3].items)
+    assert set(uses_elsewhere(CORPUS, tmp_path / "sessions")) == set(ids(fifty[0]) + ids(fifty[3]))  # however deep
+    shutil.rmtree(later.path)
     uses = uses_elsewhere(CORPUS, tmp_path / "sessions")
     assert set(uses) == set(ids(fifty[0]))
     assert Counter(uses.values()) == {2: 7, 1: 93}  # three of the ten were practice
