@@ -158,7 +158,7 @@ def _direct(
     find_face = FaceFinder(resources)
     return Director(
         session, recorder, judge=lambda path, faults: judge(path, faults=faults, find_face=find_face),
-        performers=(studio,) if studio else (), ready=ready, source=permit(),
+        performers=(studio,) if studio else (), ready=ready, source=permit,
         settings=DirectorSettings(auto=options.auto, countdown_s=options.countdown_s),
     )  # fmt: skip
 

@@ -98,12 +98,13 @@ class Director:
     def __init__(
         self, session: Session, recorder: Recorder, *, judge: Callable[[Path, list[str]], Verdict],
         performers: tuple[Performer, ...] = (), settings: DirectorSettings | None = None,
-        ready: Callable[[], None] | None = None, source: Mapping[str, Any] | None = None,
+        ready: Callable[[], None] | None = None, source: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:  # fmt: skip
         self.session, self.recorder, self.judge, self.performers = session, recorder, judge, performers
         self.settings = settings or DirectorSettings()
         self._ready = ready or (lambda: None)  # raises DeviceError or ConsentError where no take can be begun
-        self._source = dict(source or {})  # what every take says of its origin, besides sentence and subject
+        # what the next take says of its origin, besides sentence and subject; raises ConsentError too
+        self._source = source or (lambda: {})
         self._pressed: queue.Queue[tuple[Command, str]] = queue.Queue()
         self._lock = threading.Lock()
         self._look = Look(total=len(session.script), phase_since=time.monotonic())
@@ -236,7 +237,7 @@ class Director:
     def _film(self, item: ScriptItem, room_dbfs: float) -> Path:
         path = self.session.new_take(item.id)
         about = {"item": item.model_dump(mode="json"), "subject": self.session.record.subject}
-        self.recorder.begin(path, source=about | self._source)
+        self.recorder.begin(path, source={**about, **self._source()})
         self._show("recording", take=path.name, message="")
         for performer in self.performers:
             performer.go(item)

@@ -397,12 +397,13 @@ def test_files_that_are_damaged_in_mid_session_are_a_fault_to_mend(session: Sess
 
 
 def test_takes_say_where_they_come_from(session: Session, devices: LiveDevices) -> None:
-    consent = {"version": "2", "scopes": ["mesh"]}
+    consent: dict[str, Any] = {"version": "1", "scopes": ["mesh", "rgb"]}
     made = Director(
         session, devices.target, judge=lambda path, faults: judge(path, faults=faults),
-        performers=(Speaker(devices),), source={"consent": consent},
+        performers=(Speaker(devices),), source=lambda: {"consent": consent},
         settings=DirectorSettings(auto=True, countdown_s=0.3, quiet_s=0.4, most_tries=1),
     )  # fmt: skip
+    consent.update(version="2", scopes=["mesh"])  # renewed while the session is open
     made.run()
     with open_take(session.takes / "001-00_0001-v1") as take:
         source = take.info.source
