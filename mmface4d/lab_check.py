@@ -31,6 +31,7 @@ def _checks(lab: Lab) -> list[tuple[str, "Check"]]:
         *((folder.name, lambda folder=folder: _folder(folder)) for folder in lab.folders),
         ("subject records", lambda: _subjects(lab)),
         ("session folders", lambda: _sessions(lab)),
+        ("withdrawals", lambda: _withdrawals(lab)),
     ]
 
 
@@ -108,6 +109,17 @@ def _sessions(lab: Lab) -> "Finding | None":
 
     found, closed = find_sessions(lab.sessions)
     return _readable("session folders", found, open_session, closed=closed)
+
+
+def _withdrawals(lab: Lab) -> "Finding | None":
+    from capture.doctor.finding import problem
+    from mmface4d.withdrawal import withdrawn_people
+
+    try:
+        withdrawn_people(lab)
+    except InputError as error:
+        return problem("withdrawals", error.message, remedy=error.hint or "mend what is named")
+    return None
 
 
 def _readable(

@@ -108,13 +108,15 @@ class Scene:
 def open_scene(path: Path, *, take: Path | None, calibration: Path | None, frames: str | None) -> Scene:
     """Opens a take's folder or a sequence's file, and what belongs to it.
 
-    Raises InputError where the path is neither, CalibrationError where the calibration is of other cameras.
+    Raises InputError where the path is neither, CalibrationError where the calibration is of other cameras,
+    ConsentError where whom it shows has withdrawn.
     """
     if path.is_dir():
         return _open_take_scene(path, calibration=calibration, frames=frames)
     if path.suffix != ".npz":
         what = "does not exist" if not path.exists() else "is neither a take's folder nor a sequence's .npz"
         raise InputError(f"{path} {what}", hint="give a folder made by `take import` or a file made by `reconstruct`")
+    refuse_withdrawn(path)  # it may lie in a withdrawn session, whatever it says of its take
     sequence = load_sequence(path)
     _check_faces(sequence)
     notes: list[str] = []

@@ -131,14 +131,16 @@ def test_check_finds_what_is_wrong(lab: Lab, run: Run) -> None:
     (lab.sessions / "P01" / "takes").mkdir(parents=True)
     (lab.sessions / "P01" / "session.json").write_text('{"subject": "P0')
     (lab.subjects / "P07.json").write_text("{}")
+    (lab.path / "withdrawn.jsonl").write_text('{"subject": "P01", "withdrawn": "2026-11-21"}\n{"subj')
     code, out, _ = run("lab", "check", lab.path, "--json")
     found = {finding["name"]: (finding["verdict"], finding["found"]) for finding in json.loads(out)}
     assert code == 5
     assert {name for name, (verdict, _) in found.items() if verdict == "problem"} == {
-        "releases", "session folders", "subject records", "model",
+        "releases", "session folders", "subject records", "model", "withdrawals",
     }  # fmt: skip
     assert "P01" in found["session folders"][1]
     assert "P07" in found["subject records"][1]
+    assert "withdrawn.jsonl, line 2 is damaged" in found["withdrawals"][1]
 
 
 def test_check_says_which_exposure_will_be_taken(lab: Lab, run: Run) -> None:

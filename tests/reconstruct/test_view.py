@@ -177,6 +177,10 @@ def test_a_sequence_of_a_withdrawn_take_is_refused_whatever_take_is_given(
     for given in ([], ["--take", world.take]):
         assert call("view", sequence, "-o", tmp_path / "out", "--no-video", *given) == EXIT_PRECONDITION
         assert "took their consent back" in capsys.readouterr().err
+    (take / "withdrawn.json").unlink()
+    assert call("view", sequence, "-o", tmp_path / "in", "--no-video", "--frames", "0:2") == EXIT_OK
+    (tmp_path / "withdrawn.json").touch()  # of the session that the sequence lies in
+    assert call("view", sequence, "-o", tmp_path / "out", "--no-video") == EXIT_PRECONDITION
     assert not (tmp_path / "out").exists()
 
 
