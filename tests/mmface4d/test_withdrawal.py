@@ -177,6 +177,11 @@ def test_a_take_that_left_its_session_before_is_refused_by_whom_it_shows(lab: Pa
     for path in (moved["P07"], lab.parent / "link"):
         with pytest.raises(ConsentError, match="it shows P07, who took their consent back"):
             open_take(path)
+    (moved["P07"] / "take.json").rename(moved["P07"] / "take.json.former")
+    before = {path: path.read_bytes() for path in moved["P07"].iterdir()}
+    with pytest.raises(ConsentError, match="it shows P07"):
+        recover_take(moved["P07"])
+    assert {path: path.read_bytes() for path in moved["P07"].iterdir()} == before
 
 
 def test_sessions_are_found_however_deep_and_round_links(lab: Path) -> None:
