@@ -187,6 +187,7 @@ def subject_withdraw(pseudonym: str, folder: Path, as_json: bool) -> None:
 
     A withdrawal that was interrupted is finished by running it again.
     """
+    from mmface4d.lab import find_lab
     from mmface4d.withdrawal import withdraw
 
     if sys.stdin.isatty():
@@ -205,6 +206,8 @@ def subject_withdraw(pseudonym: str, folder: Path, as_json: bool) -> None:
             f"{_counted(done.marked, 'take')} marked now, {done.marked_before} before"
         )
         click.echo("copies, exported recordings and sequences made of these takes are not marked: delete them")
+        if find_lab(folder) is None:
+            click.echo(f"this is no lab: only {folder} was looked into, and no session elsewhere is marked")
     _complain(done.failed, "not marked")
 
 

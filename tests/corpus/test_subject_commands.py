@@ -73,7 +73,9 @@ def test_a_consent_is_renewed(run: Run, lab: Path) -> None:
 
 
 def test_a_person_is_withdrawn_and_nobody_else(run: Run, lab: Path) -> None:
-    assert f"P07 is withdrawn since {date.today()}: 1 session, 1 take marked now, 0 before" in run("withdraw", "P07")
+    said = run("withdraw", "P07")
+    assert f"P07 is withdrawn since {date.today()}: 1 session, 1 take marked now, 0 before" in said
+    assert (f"only {lab} was looked into" in said) != (lab / "lab.toml").is_file()
     assert is_withdrawn(lab / "sessions" / "P07" / "takes" / "001-a-v1")
     assert not is_withdrawn(lab / "sessions" / "P08" / "takes" / "001-a-v1")
     assert record(lab).withdrawn == date.today()
