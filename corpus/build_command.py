@@ -33,16 +33,17 @@ Examples:
 @click.option("--max-words", type=COUNT, default=30, show_default=True, help="In Chinese, characters.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides among equals.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
+@click.option("--replace", is_flag=True, help="Even where sentences of OUTPUT are lost or get other ids.")
 @click.option("--skip-bad", is_flag=True, help="Leave lines with mistakes out instead of refusing the file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
-def build(sources: tuple[Path, ...], output: Path, as_json: bool, **options: Any) -> None:
+def build(sources: tuple[Path, ...], output: Path, replace: bool, as_json: bool, **options: Any) -> None:
     """Choose sentences that cover the sounds of their language evenly.
 
     SOURCES are .txt (a sentence a line), .csv, .tsv or .jsonl files with text and, where wanted, id, language,
     scenario and emotion; `starter` is the corpus that comes with the program, `starter-zh` its Chinese part.
     """
     from corpus.build import Plan, build_corpus
-    from corpus.corpus_file import write_corpus
+    from corpus.corpus_file import refuse_loss, write_corpus
     from corpus.normalise import LengthFilter
     from corpus.sources import Defaults
     from mmface4d.errors import UsageError
@@ -56,6 +57,7 @@ def build(sources: tuple[Path, ...], output: Path, as_json: bool, **options: Any
     plan = Plan(options["neutral"], options["others"], lengths, options["seed"], options["workers"])
     with progress("sounds and choice", len(lines)) as bar:
         built = build_corpus(lines, plan, bar=bar)
+    refuse_loss(output, built.sentences, replace=replace)
     write_corpus(output, built.sentences)
     shown = built_json(built, output=output, skipped=skipped)
     click.echo(json.dumps(shown, ensure_ascii=False, indent=1) if as_json else built_text(shown))
@@ -111,7 +113,9 @@ def built_text(shown: dict[str, Any]) -> str:
     lines = [f"{shown['corpus']}: {shown['sentences']} of {shown['read']} sentences"]
     for language, coverage in shown["coverage"].items():
         lines.append(_coverage_text(language, coverage))
-        lines += [_group_text(group) for group in shown["groups"] if group["language"] == language and group["asked"]]
+        lines += [
+            _group_text(group) for group in shown["groups"] if group["language"] == language and group["candidates"]
+        ]
     left_out = ", ".join(f"{count} {why}" for why, count in shown["left_out"].items())
     return "\n".join([*lines, f"left out: {left_out}"] if left_out else lines)
 

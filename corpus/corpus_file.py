@@ -24,6 +24,28 @@ def write_corpus(path: Path, sentences: Iterable[Sentence]) -> None:
             file.write(sentence.model_dump_json() + "\n")
 
 
+def refuse_loss(path: Path, sentences: Iterable[Sentence], *, replace: bool = False) -> None:
+    """Raises InputError where writing these sentences to `path` would lose any that stand there, or their ids.
+
+    Recordings know their sentence by its id. `replace` allows it, of a corpus, but of no other file.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder", hint="name a file, for example corpus.jsonl")
+    if not path.exists():
+        return
+    try:
+        old = read_corpus(path)
+    except InputError as error:
+        raise InputError(f"{path} exists and is no corpus", hint="give another name with -o") from error
+    texts = {sentence.id: sentence.text for sentence in sentences}
+    lost = [sentence.id for sentence in old if texts.get(sentence.id) != sentence.text]
+    if lost and not replace:
+        raise InputError(
+            f"{path} exists; {len(lost)} of its {len(old)} sentences would be lost or get another id, {lost[0]} first",
+            hint="give another name with -o, or --replace where nothing was recorded from it yet",
+        )
+
+
 def read_corpus(path: Path) -> list[Sentence]:
     """The sentences of a corpus; raises InputError that names every line which is damaged or has another's id."""
     mistakes, sentences = Mistakes(), list[Sentence]()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from corpus.writing import other_language
 from mmface4d.errors import InputError
 from mmface4d.session import MAX_ITEMS, MAX_TEXT, ScriptItem, read_script
 from mmface4d.text_file import read_text
@@ -29,6 +30,12 @@ def load_script(path: Path, *, language: str = "en") -> list[ScriptItem]:
 
 
 def _item(path: Path, number: int, text: str, count: int, language: str) -> ScriptItem:
+    other = other_language(text, language)
+    if other is not None:
+        raise InputError(
+            f"{path}, line {number}: {other} in a script in {language}",
+            hint="mend the line, or give a .jsonl script that says the language of each sentence",
+        )
     try:
         return ScriptItem(id=f"00_{count:04d}", text=text, language=language)
     except ValidationError as error:

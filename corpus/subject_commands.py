@@ -79,6 +79,8 @@ def known_people(folder: Path) -> tuple[dict[str, Known], list[str]]:
     from mmface4d.session_folders import VIRTUAL_ACTOR, find_sessions, subject_of
     from mmface4d.subject import OWN_RECORD, read_subject
 
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder", hint="give the lab, or a folder of sessions")
     lab = find_lab(folder)
     people: dict[str, Known] = {}
     roots = [folder] if lab is None else [lab.path, lab.sessions]

@@ -112,12 +112,15 @@ def held_subject(path: Path) -> Iterator[None]:
 
 
 def subject_path(session: Path, pseudonym: str) -> Path:
-    """Where the record of a session's subject is, or is to be: the session's own where it has one, else the lab's."""
-    own = session / OWN_RECORD
-    if own.is_file():
+    """Where the record of a session's subject is, or is to be: the lab's, else the session's own.
+
+    A session that was made elsewhere and then put into a lab may bring its own; what the lab knows outranks it.
+    """
+    own, lab = session / OWN_RECORD, find_lab(session)
+    if lab is None:
         return own
-    lab = find_lab(session)
-    return own if lab is None else lab.subjects / f"{pseudonym}.json"
+    of_lab = lab.subjects / f"{pseudonym}.json"
+    return own if own.is_file() and not of_lab.is_file() else of_lab
 
 
 def check_may_record(subject: Subject, today: date) -> None:

@@ -26,7 +26,7 @@ PERSON = {
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
     path = tmp_path / "s.txt"
-    path.write_text("﻿Good morning.\n\n你好。\n", encoding="utf-8")
+    path.write_text("﻿早上好。\n\n你好。\n", encoding="utf-8")
     return path
 
 
@@ -45,7 +45,7 @@ def test_a_text_becomes_a_session(tmp_path: Path, text: Path) -> None:
         f"{tmp_path}/P07: 2 sentences; record them with: mmface4d record {tmp_path}/P07\n"
     )
     session = open_session(tmp_path / "P07")
-    assert [(item.text, item.language) for item in session.script] == [("Good morning.", "zh"), ("你好。", "zh")]
+    assert [(item.text, item.language) for item in session.script] == [("早上好。", "zh"), ("你好。", "zh")]
     assert read_subject(tmp_path / "P07" / "subject.json").age == 24
     shown = json.loads(run_here("session", "show", tmp_path / "P07", "--json").stdout)
     assert shown["counts"] == {"pending": 2}
@@ -135,7 +135,7 @@ def test_who_is_known_in_the_lab_is_not_asked_again(tmp_path: Path, text: Path) 
 
 
 def test_the_virtual_actor_is_asked_nothing(tmp_path: Path, text: Path) -> None:
-    made = run_here("session", "new", tmp_path / "try", "--virtual-actor", "--script", text)
+    made = run_here("session", "new", tmp_path / "try", "--virtual-actor", "--language", "zh", "--script", text)
     assert made.returncode == 0, made.stderr
     assert made.stdout.endswith(f"record them with: mmface4d record {tmp_path}/try --virtual\n")
     assert open_session(tmp_path / "try").record.virtual
@@ -172,7 +172,7 @@ def test_consent_that_has_ended_or_been_taken_back_is_none(tmp_path: Path, text:
 
 
 def test_an_existing_session_is_left_alone(tmp_path: Path, text: Path) -> None:
-    command = ("session", "new", tmp_path / "P07", "--virtual-actor", "--script", text)
+    command = ("session", "new", tmp_path / "P07", "--virtual-actor", "--language", "zh", "--script", text)
     assert run_here(*command).returncode == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / "P07").glob("*.json*")}
     again = run_here(*command)
@@ -207,6 +207,13 @@ def test_the_time_left_follows_the_pace(tmp_path: Path) -> None:
 def test_a_clock_that_was_set_back_gives_no_pace() -> None:
     events = [Event("kept", "a", at, {}) for at in ("2026-11-21T10:00:00+00:00", "2026-11-21T09:00:00+00:00", "noon")]
     assert list(seconds_a_sentence(events)) == []
+
+
+@pytest.mark.parametrize(("said", "language"), [("How are you?", "zh"), ("早上好。", "en")])
+def test_lines_in_another_language_are_refused(tmp_path: Path, said: str, language: str) -> None:
+    (tmp_path / "s.txt").write_text(f"{'你好。' if language == 'zh' else 'Hello.'}\n{said}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=f"line 2: .* letters .* in a script in {language}"):
+        load_script(tmp_path / "s.txt", language=language)
 
 
 @pytest.mark.parametrize("name", ["s.csv", "S.TSV", "s.json"])

@@ -172,7 +172,7 @@ def test_a_record_is_changed_by_one_process_at_a_time(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_the_record_is_the_sessions_own_or_else_the_labs(tmp_path: Path) -> None:
+def test_the_record_is_the_labs_or_else_the_sessions_own(tmp_path: Path) -> None:
     session = tmp_path / "lab" / "sessions" / "a"
     session.mkdir(parents=True)
     assert subject_path(session, "P07") == session / "subject.json"
@@ -180,3 +180,5 @@ def test_the_record_is_the_sessions_own_or_else_the_labs(tmp_path: Path) -> None
     assert subject_path(session, "P07").resolve() == (tmp_path / "lab" / "subjects" / "P07.json").resolve()
     write_subject(session / "subject.json", SUBJECT)
     assert subject_path(session, "P07") == session / "subject.json"
+    write_subject(tmp_path / "lab" / "subjects" / "P07.json", SUBJECT)
+    assert subject_path(session, "P07").resolve() == (tmp_path / "lab" / "subjects" / "P07.json").resolve()
