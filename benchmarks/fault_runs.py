@@ -136,7 +136,7 @@ def new_session(path: Path, sentences: tuple[str, ...] = SENTENCES) -> Path:
     script = path.parent / f"{path.name}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
     script.write_text("".join(f"{text}\n" for text in sentences))
-    command = [*PROGRAM, "session", "new", str(path), "--subject", "P1", "--script", str(script)]
+    command = [*PROGRAM, "session", "new", str(path), "--virtual-actor", "--script", str(script)]
     subprocess.run(command, check=True, capture_output=True)
     return path
 

@@ -49,7 +49,12 @@ def shown_page(recorder: Recorder, work: Path) -> Iterator[None]:
     server = PagesServer(director, recorder, session)
     url = server.start().operator
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--mute-audio", f"--user-data-dir={work / 'browser'}"]
-    flags += ["--remote-debugging-port=0", "--disable-background-networking", "--no-first-run"]
+    flags += [
+        "--remote-debugging-port=0",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--no-first-run",
+    ]
     with (work / "browser.log").open("wb") as log:
         browser = subprocess.Popen([program, *flags, url], stdout=log, stderr=log)
     try:

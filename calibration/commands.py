@@ -6,6 +6,9 @@ from typing import Any
 
 import click
 
+from mmface4d.lab import LANDMARKER
+from mmface4d.lab_defaults import in_force, lab_of_all
+
 EPILOG = """\b
 Examples:
   mmface4d calibrate takes/001 -o calibration.json
@@ -31,7 +34,7 @@ Examples:
 )
 @click.option(
     "--landmarker", type=click.Path(path_type=Path), envvar="MMFACE4D_LANDMARKER",
-    help="MediaPipe's face_landmarker.task, in place of the models inside MediaPipe.",
+    help="MediaPipe's face_landmarker.task, in place of the models inside MediaPipe; the lab's by default.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def calibrate(takes: tuple[Path, ...], output: Path, frames: int, landmarker: Path | None, as_json: bool) -> None:
@@ -40,13 +43,16 @@ def calibrate(takes: tuple[Path, ...], output: Path, frames: int, landmarker: Pa
     Takes of one rig are used together; sitting still for a second in front of the cameras is enough. A picture
     (calibration-overlay.png) is written beside the file: look at it.
     """
+    task_file = in_force(lab_of_all(takes), {"landmarker": LANDMARKER})["landmarker"]
     from calibration.calibrate import CalibrationSettings, calibrate_takes
     from calibration.overlay import draw_overlay
     from calibration.views import FrameRef
     from mmface4d.take import open_take
 
     opened = [open_take(path) for path in takes]
-    calibration = calibrate_takes(opened, CalibrationSettings(frames=frames, task_file=landmarker))
+    calibration = calibrate_takes(
+        opened, CalibrationSettings(frames=frames, task_file=Path(task_file) if task_file else None)
+    )
     first = opened[0]
     drawn = [ref["frame"] for ref in calibration.report["frames"] if ref["used"] and ref["take"] == first.name]
     refs = [FrameRef(first, frame) for frame in drawn if frame < len(first)] or [FrameRef(first, len(first) // 2)]

@@ -25,7 +25,7 @@ from mmface4d.progress import progress
 from mmface4d.take import CAMERA_METADATA, TAKE_METADATA, open_take, write_record
 from mmface4d.take_record import AudioRecord, FramesRecord, TakeRecord
 from mmface4d.take_streams import SOUND_CHANNEL, StreamsReader, StreamsWriter, lock
-from mmface4d.withdrawal import refuse_withdrawn
+from mmface4d.withdrawal import refuse_take_of_withdrawn, refuse_withdrawn
 
 STREAMS, RECORD, AUDIO = "streams.mcap", "take.json", "audio.wav"
 IMPORTED = ("k4a mkv", "images")
@@ -60,6 +60,8 @@ def recover_take(path: Path) -> RecoveryReport:
     with claimed(source):
         salvage = scan(source)
         former = _former_record(path)
+        about = salvage.source | (former.source if former else {})
+        refuse_take_of_withdrawn(path, str(about.get("subject")))
         streams_whole = source.name == STREAMS and _is_whole(salvage)
         if streams_whole and (path / RECORD).is_file() and former is not None and _agrees(former, salvage, path):
             return _report(path, salvage, len(former.frames.timestamps_usec), whole=True)

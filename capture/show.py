@@ -110,12 +110,17 @@ def _camera_table(summary: dict[str, Any]) -> list[str]:
             rate = f"{rate_ppm:+.1f} ppm" if rate_ppm else "too short"
         rows.append(
             (
-                serial, camera["role"], _size(camera["color_size"]), _size(camera["depth_size"]),
+                _named(serial, camera), camera["role"], _size(camera["color_size"]), _size(camera["depth_size"]),
                 f"{camera['depth_delay_usec']:+d} µs", str(camera["frames"]), str(camera["missing"]), rate,
             )
         )  # fmt: skip
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _named(serial: str, camera: dict[str, Any]) -> str:
+    place = camera["settings"].get("position")
+    return f"{serial} ({place})" if place else serial
 
 
 def _size(size: list[int]) -> str:

@@ -4,23 +4,23 @@ import json
 import re
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from mmface4d import espeak
 from mmface4d.errors import InputError, MissingBackendError
 
 CHUNK = 2000  # texts a process; it needs 0.2 s for them
-TIMEOUT_S = 60.0
+TIMEOUT_S = 20.0  # a hundred times what a chunk needs
 MAX_FAILURES = 20  # crashes in a chunk; more of them are no odd texts but a broken library
 # espeak-ng's own default for English is British
 AMERICAN = {"en": "en-us"}
 _INSTALL = 'install it again: pip install "mmface4d[corpus]"'
 _ELLIPSIS = re.compile(r"\.{2,}|…")
-# signs that are not read aloud would be spelled: "slash", "asterisk"
-_UNSPOKEN = re.compile(r"[^\w\s.,;:?!'%$€£&+@°、。，；：？！-]|_")
+_SPOKEN_SIGNS = frozenset(".,;:?!'%$€£&+@°-、。，；：？！।\u200c\u200d")
 
 
 def espeak_phonemes(texts: Sequence[str], language: str, *, workers: int = 1) -> list[tuple[str, ...]]:
@@ -36,9 +36,16 @@ def espeak_phonemes(texts: Sequence[str], language: str, *, workers: int = 1) ->
 
 def spoken_form(text: str) -> str:
     """The text as espeak-ng is given it, on one line, ending with a full stop."""
-    line = " ".join(_UNSPOKEN.sub(" ", _ELLIPSIS.sub(", ", text.replace("’", "'"))).split())
+    plain = _ELLIPSIS.sub(", ", text.replace("’", "'"))
+    line = " ".join("".join(character if _is_spoken(character) else " " for character in plain).split())
     # without an end that is its own, the library adds what is left of one text to the next
     return line.strip(" .,;:-") + ".\n"
+
+
+@lru_cache(maxsize=4096)
+def _is_spoken(character: str) -> bool:
+    """Letters, their marks, digits and signs that are read; others would be spelled: "slash", "asterisk"."""
+    return unicodedata.category(character)[0] in "LMN" or character in _SPOKEN_SIGNS
 
 
 def _chunk(texts: Sequence[str], *, request: dict[str, Any], language: str) -> list[tuple[str, ...]]:

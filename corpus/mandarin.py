@@ -1,7 +1,12 @@
 """Mandarin's initials and finals by pypinyin."""
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
+from multiprocessing import get_context, parent_process
+from threading import Thread
 from typing import Any
 
 from mmface4d.errors import MissingBackendError
@@ -14,12 +19,27 @@ def mandarin_phonemes(texts: Sequence[str], *, workers: int = 1) -> list[tuple[s
     _pypinyin()
     if workers == 1 or len(texts) <= CHUNK:
         return [_phonemes(text) for text in texts]
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
     # threads may be running, which a forked process would lose
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(_phonemes, texts, chunksize=CHUNK))
+    context = get_context("spawn")
+    try:
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
+            return list(pool.map(_phonemes, texts, chunksize=CHUNK))
+    except BrokenProcessPool as error:
+        raise MissingBackendError(
+            "a process that reads Chinese was killed", hint="is there memory left? try --workers 1"
+        ) from error
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot tell its workers to end, and they would wait for work for ever."""
+    parent = parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _pypinyin() -> Any:

@@ -10,6 +10,7 @@ from mmface4d.session import MAX_TEXT, ScriptItem
 EMOTION_PREFIXES = {
     "neutral": "00", "happy": "21", "angry": "22", "sad": "23", "surprise": "24", "fear": "25", "disgust": "26",
 }  # fmt: skip
+MAX_PHONEMES = 8 * MAX_TEXT
 SCENARIOS = ("news", "conversation", "story")
 Scenario = Literal["news", "conversation", "story"]
 Phoneme = Annotated[str, StringConstraints(min_length=1, max_length=16)]
@@ -25,7 +26,7 @@ class Sentence(ScriptItem):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     scenario: Scenario = "conversation"
-    phonemes: Annotated[tuple[Phoneme, ...], Field(max_length=8 * MAX_TEXT)] = ()
+    phonemes: Annotated[tuple[Phoneme, ...], Field(max_length=MAX_PHONEMES)] = ()
 
 
 def sentence_id(emotion: str, number: int) -> str:

@@ -14,7 +14,9 @@ from mmface4d.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PRECONDITION, Mmfac
 COMMANDS = {
     "demo": ("mmface4d.demo:demo", "The whole loop on a virtual rig, with a report to look at."),
     "corpus": ("corpus.corpus_commands:corpus", "Choose sentences, look at them, make a script for each actor."),
+    "lab": ("mmface4d.lab_command:lab", "Make a lab's folder, show its settings and check them."),
     "session": ("corpus.session_commands:session", "Make and show recording sessions."),
+    "subject": ("corpus.subject_commands:subject", "Show the people who are recorded; withdraw one."),
     "record": ("mmface4d.record_command:record", "Record a session with the rig, or the virtual one."),
     "doctor": ("mmface4d.doctor:doctor", "Check this machine before a recording."),
     "take": ("capture.commands:take", "Import, export, show, check, recover and pack takes."),

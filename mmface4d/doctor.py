@@ -13,31 +13,39 @@ from typing import TYPE_CHECKING
 import click
 
 from mmface4d.errors import VerificationError
+from mmface4d.lab import Lab, find_lab, open_lab
 
 if TYPE_CHECKING:
     from capture.doctor.finding import Finding
 
 EPILOG = """\b
 Examples:
-  mmface4d doctor
-  mmface4d doctor --folder /data/lab --json
+  mmface4d doctor /data/lab
+  mmface4d doctor --folder /data/takes --json
 """
 NAME_WIDTH = 16
 COLORS = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 
 @click.command(epilog=EPILOG)
+@click.argument("path", metavar="[LAB]", type=click.Path(path_type=Path), required=False)
 @click.option(
-    "--folder", type=click.Path(path_type=Path), default=Path(), show_default="the current one",
+    "--folder", type=click.Path(path_type=Path), show_default="the lab's sessions, or the current one",
     help="Where takes will go: its disk is measured.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def doctor(folder: Path, as_json: bool) -> None:
+def doctor(path: Path | None, folder: Path | None, as_json: bool) -> None:
     """Check cameras, cables, USB, microphone, disk and machine before a recording; exit code 5 where one fails.
 
     Each line is ok, a warning or a problem, with what to do about it. Cameras are opened, but neither started nor set.
+    In a lab, or with one given, cameras and microphone are compared with what its lab.toml names.
     """
-    findings = _findings(folder)
+    lab = open_lab(path) if path is not None else find_lab(folder or Path())
+    report_findings(_findings(folder or (lab.sessions if lab is not None else Path()), lab), as_json=as_json)
+
+
+def report_findings(findings: Iterable["Finding"], *, as_json: bool) -> None:
+    """Prints findings; raises VerificationError where one is a problem."""
     if as_json:
         seen = list(findings)
         click.echo(json.dumps([asdict(finding) for finding in seen], indent=1))
@@ -51,11 +59,14 @@ def doctor(folder: Path, as_json: bool) -> None:
         )
 
 
-def _findings(folder: Path) -> Iterator["Finding"]:
+def _findings(folder: Path, lab: Lab | None) -> Iterator["Finding"]:
     from capture.doctor.examination import recording_checks
     from capture.doctor.finding import run_checks
 
-    return run_checks([*recording_checks(folder), ("models", check_models)])
+    positions = lab.settings.cameras.positions if lab is not None else {}
+    microphone = lab.settings.sound.microphone if lab is not None else ""
+    checks = recording_checks(folder, positions=positions, microphone=microphone)
+    return run_checks([*checks, ("models", check_models)])
 
 
 def check_models() -> "Finding":

@@ -1,4 +1,4 @@
-"""What can be set for a whole lab, with the built-in values: the keys and tables of `lab.toml`."""
+"""What can be set for a whole lab, with the built-in values: the tables and keys of `lab.toml`."""
 
 from typing import Annotated, Literal
 
@@ -7,13 +7,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from mmface4d.take_record import SERIAL_PATTERN
 
 MAX_NAME = 200
-POSITIONS = ("front", "left", "right")
+Key = tuple[str, ...]
 
 
 def _in_the_lab(path: str) -> str:
     parts = path.split("/")
-    if path.startswith(("/", "~")) or "\\" in path or ".." in parts or not any(part not in ("", ".") for part in parts):
-        raise ValueError("no folder in the lab")
+    leaves = path.startswith(("/", "~")) or "\\" in path or ":" in path or ".." in parts
+    if leaves or all(part in ("", ".") for part in parts):
+        raise ValueError("must be a folder in the lab; to have it on another disk, put a link in its place")
     return path
 
 
@@ -27,64 +28,72 @@ class _Table(BaseModel):
 
 
 class Cameras(_Table):
-    """The cameras' serial numbers by where they stand, in quotes. Left and right are those of the front camera's picture.
+    """Serial numbers by place, in quotes; left and right as seen from behind the front camera.
 
-    Where some are named, recording refuses others; where none is, it takes those that are connected.
+    Where some are named, `record` refuses a rig that lacks one or has others.
     """
 
-    front: Serial = Field("", description="In front of the actor.")
-    left: Serial = Field("", description="45 degrees to the left.")
-    right: Serial = Field("", description="45 degrees to the right.")
+    front: Serial = Field(default="", description="In front of the actor.")
+    left: Serial = Field(default="", description="45 degrees to the left.")
+    right: Serial = Field(default="", description="45 degrees to the right.")
+
+    @property
+    def positions(self) -> dict[str, str]:
+        """The place of each camera that is named, by serial number, from left to right."""
+        places = {"left": self.left, "front": self.front, "right": self.right}
+        return {serial: place for place, serial in places.items() if serial}
 
 
 class Rig(_Table):
-    """How cameras record."""
+    """How the cameras record."""
 
-    master: Serial = Field("", description="Serial number of the master; empty: the sync cables tell.")
-    fps: Literal[5, 15, 30] = Field(30, description="Frames a second.")
-    mains_hz: Literal[50, 60] = Field(50, description="Of the electric light, which flickers with it.")
-    exposure_usec: int = Field(
-        10_000, ge=8_000, le=100_000,
-        description="Microseconds. The nearest one that does not flicker and fits a frame is taken.",
+    master: Serial = Field(default="", description="Serial number of the master; empty: the sync cables tell.")
+    fps: Literal[5, 15, 30] = Field(default=30, description="Frames a second: 5, 15 or 30.")
+    mains_hz: Literal[50, 60] = Field(
+        default=50, description="Of the electric light, which flickers with it: 50 or 60."
+    )
+    exposure_usec: int = Field(default=10_000, ge=8_000, le=100_000,
+        description="Microseconds; of the times that do not flicker, the nearest is taken.",
     )  # fmt: skip
-    white_balance_k: int = Field(4500, ge=2500, le=12_500, multiple_of=10, description="Kelvin, in tens.")
+    white_balance_k: int = Field(default=4500, ge=2500, le=12_500, multiple_of=10, description="Kelvin, in tens.")
 
 
 class Sound(_Table):
     """The microphone."""
 
-    microphone: Name = Field("", description="A part of its name; empty: the system's default.")
-    av_offset_ms: float = Field(0.0, ge=-1000, le=1000, description="Milliseconds; what `take clap` measured.")
+    microphone: Name = Field(default="", description="A part of its name; empty: the system's default.")
+    av_offset_ms: float = Field(default=0.0, ge=-1000, le=1000, description="Milliseconds; what `take clap` measured.")
 
 
 class Recording(_Table):
-    """The course of a take, in seconds."""
+    """How a take begins and ends, in seconds."""
 
-    countdown_s: float = Field(1.0, ge=0, le=30, description="Before the light is green.")
-    pre_roll_s: float = Field(0.5, ge=0, le=10, description="Kept from before the green light.")
-    post_roll_s: float = Field(0.5, ge=0, le=10, description="Kept from after the end.")
+    countdown_s: float = Field(default=1.0, ge=0, le=30, description="From pressing record to the green light.")
+    pre_roll_s: float = Field(default=0.5, ge=0, le=10, description="Kept from before the green light.")
+    post_roll_s: float = Field(default=0.5, ge=0, le=10, description="Kept from after the end.")
 
 
 class Reconstruction(_Table):
     """How takes are calibrated and reconstructed."""
 
-    model: Name = Field("canonical", min_length=1, description="One of `mmface4d model list`.")
-    solver: Literal["fast", "paper"] = "fast"
-    rasterizer: Literal["warp", "nvdiffrast", "pytorch3d"] = "warp"
-    device: Literal["cpu", "cuda"] = "cpu"
+    model: Name = Field(default="canonical", min_length=1, description="One of `mmface4d model list`.")
+    solver: Literal["fast", "paper"] = Field(default="fast", description="fast or paper.")
+    rasterizer: Literal["warp", "nvdiffrast", "pytorch3d"] = Field(
+        default="warp", description="warp, nvdiffrast or pytorch3d."
+    )
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="cpu or cuda.")
     landmarker: Name = Field(
-        "",
-        description="MediaPipe's face_landmarker.task, in this folder or by its whole path; empty: the models inside MediaPipe.",
+        default="", description="MediaPipe's face_landmarker.task, here or by its whole path; empty: built in."
     )
 
 
 class Paths(_Table):
-    """Folders in the lab. One that is to be on another disk can be a link: ln -s /data/sessions sessions"""
+    """Folders in the lab; for another disk put a link in the place of one."""
 
-    subjects: Folder = Field("subjects", description="Who was recorded: pseudonyms and consents.")
-    sessions: Folder = Field("sessions", description="What was recorded.")
-    corpus: Folder = Field("corpus", description="Sentences and scripts.")
-    releases: Folder = Field("releases", description="What is published.")
+    subjects: Folder = Field(default="subjects", description="Pseudonyms and consents.")
+    sessions: Folder = Field(default="sessions", description="What was recorded.")
+    corpus: Folder = Field(default="corpus", description="Sentences and scripts.")
+    releases: Folder = Field(default="releases", description="What is published.")
 
 
 class LabSettings(_Table):
@@ -97,3 +106,9 @@ class LabSettings(_Table):
     recording: Recording = Recording()
     reconstruction: Reconstruction = Reconstruction()
     paths: Paths = Paths()
+
+
+# every table by name, in the order of the file
+TABLES: dict[str, type[_Table]] = {
+    name: field.annotation for name, field in LabSettings.model_fields.items() if name != "format"
+}  # type: ignore[misc]

@@ -6,7 +6,7 @@ from typing import Any
 from mmface4d.errors import ConsentError, InputError
 from mmface4d.session import Session
 from mmface4d.subject import check_may_record, read_subject, subject_path
-from mmface4d.withdrawal import MARK
+from mmface4d.withdrawal import MARK, refuse_withdrawn_person
 
 
 def recording_permit(session: Session, *, virtual: bool, today: date) -> dict[str, Any]:
@@ -23,6 +23,7 @@ def recording_permit(session: Session, *, virtual: bool, today: date) -> dict[st
         )
     if (path / MARK).exists():
         raise ConsentError(f"{path} is withdrawn: {name} took their consent back", hint="do not record them")
+    refuse_withdrawn_person(path, name)
     record = subject_path(path, name)
     if not record.is_file():
         raise ConsentError(

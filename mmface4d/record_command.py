@@ -1,16 +1,30 @@
 """`mmface4d record`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from mmface4d.errors import SomeItemsFailedError, UsageError
+from mmface4d.lab import Lab, find_lab
+from mmface4d.lab_defaults import choose, tell, values
 
 EPILOG = """\b
 Examples:
   mmface4d record sessions/P07
   mmface4d record sessions/P07 --virtual --auto --no-page
 """
+# options whose defaults a lab gives, and what it gives besides
+OPTIONS = {
+    "fps": "rig.fps", "powerline": "rig.mains_hz", "master": "rig.master", "microphone": "sound.microphone",
+    "av_offset_ms": "sound.av_offset_ms",
+}  # fmt: skip
+BESIDES = {
+    "exposure_usec": "rig.exposure_usec", "white_balance_k": "rig.white_balance_k",
+    "countdown_s": "recording.countdown_s", "pre_roll_s": "recording.pre_roll_s",
+    "post_roll_s": "recording.post_roll_s",
+}  # fmt: skip
+REAL_ONLY = ("rig.master", "sound.microphone", "sound.av_offset_ms")  # of no use to virtual devices
 
 
 @click.command(epilog=EPILOG)
@@ -25,13 +39,15 @@ Examples:
 @click.option("--microphone", help="A part of its name; the system's default otherwise.")
 @click.option("--av-offset-ms", type=float, default=0.0, help="What `take clap` measured.")
 @click.option("--address", default="127.0.0.1:0", show_default=True, help="HOST:PORT of the pages; 0 is any free port.")
+@click.option("--token", envvar="MMFACE4D_TOKEN", help="What the pages' addresses must say; made up where needed.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the virtual rig and actor.")
 @click.option("--faults", default="", help="Of the virtual rig: unplug:SERIAL@1 is a second into the first take.")
 def record(
     session: Path, virtual: bool, auto: bool, page: bool, fps: str, powerline: str, cameras: int | None,
-    master: str | None, microphone: str | None, av_offset_ms: float, address: str, seed: int, faults: str,
+    master: str | None, microphone: str | None, av_offset_ms: float, address: str, token: str | None, seed: int,
+    faults: str,
 ) -> None:  # fmt: skip
-    """Record a session, sentence by sentence."""
+    """Record a session, sentence by sentence. In a lab, its lab.toml gives the defaults."""
     from mmface4d.record_session import RecordOptions, record_session
 
     if not page and not auto:
@@ -41,10 +57,15 @@ def record(
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
         raise UsageError(f"{address!r} is no address", hint="give HOST:PORT, for example 127.0.0.1:8000")
+    lab = find_lab(session)
+    given = _given(lab, virtual=virtual)
     options = RecordOptions(
-        virtual=virtual, auto=auto, page=page, fps=int(fps), powerline_hz=int(powerline), cameras=cameras,
-        master=master, microphone=microphone, av_offset_usec=1000 * av_offset_ms, host=host, port=int(port), seed=seed,
-        faults=faults,
+        virtual=virtual, auto=auto, page=page, fps=int(given["fps"]), powerline_hz=int(given["powerline"]),
+        exposure_usec=given["exposure_usec"], white_balance_k=given["white_balance_k"], cameras=cameras,
+        positions=lab.settings.cameras.positions if lab is not None else {}, master=given["master"] or None,
+        microphone=given["microphone"] or None, av_offset_usec=1000 * given["av_offset_ms"],
+        countdown_s=given["countdown_s"], pre_roll_s=given["pre_roll_s"], post_roll_s=given["post_roll_s"],
+        host=host, port=int(port), token=token, seed=seed, faults=faults,
     )  # fmt: skip
     done = record_session(session, options, say=lambda text: click.echo(text, err=True))
     states = list(done.states.values())
@@ -54,3 +75,14 @@ def record(
         raise SomeItemsFailedError(
             f"to be repeated: {', '.join(retakes)}", hint=f"see why with: mmface4d session show {session}"
         )
+
+
+def _given(lab: Lab | None, *, virtual: bool) -> dict[str, Any]:
+    """What is in force, by option; says what of it is the lab's."""
+    context = click.get_current_context()
+    settings, without_lab = choose(context, lab, OPTIONS), choose(context, None, OPTIONS)
+    if virtual:
+        settings |= {name: without_lab[name] for name in REAL_ONLY}
+    names = {**OPTIONS, **BESIDES}
+    tell(lab, settings, list(names.values()))
+    return values(settings, names)

@@ -1,9 +1,9 @@
 """`mmface4d record`: cameras, microphone, recorder, pages and, where wanted, the virtual studio, put together."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,10 +32,15 @@ class RecordOptions:
     fps: int = 30
     powerline_hz: int = 50
     exposure_usec: int | None = None
+    white_balance_k: int = 4500
     cameras: int | None = None
+    positions: Mapping[str, str] = field(default_factory=dict)  # places of the cameras that are to be there, by serial
     master: str | None = None
     microphone: str | None = None
     av_offset_usec: float = 0.0
+    countdown_s: float = 1.0
+    pre_roll_s: float = 0.5
+    post_roll_s: float = 0.5
     host: str = "127.0.0.1"
     port: int = 0
     token: str | None = None
@@ -67,6 +72,10 @@ def record_session(path: Path, options: RecordOptions, *, say: Callable[[str], N
     """
     from mmface4d.virtual_studio import VirtualStudio
 
+    if options.page:
+        from capture.pages.guard import check_token
+
+        check_token(options.token)  # before any device is opened
     with held(path) as session, ExitStack() as resources:
         recording_permit(session, virtual=options.virtual, today=date.today())
         before = session.unfinished_takes()
@@ -78,6 +87,7 @@ def record_session(path: Path, options: RecordOptions, *, say: Callable[[str], N
             studio = resources.enter_context(
                 VirtualStudio(seed=options.seed, fps=options.fps, faults=options.faults)
             )  # fmt: skip
+            options = _without_strangers(options, studio, say)
         director = _direct(session, options, studio, resources=resources, say=say)
         director.listeners.append(_Teller(say))
         if options.page:
@@ -85,6 +95,17 @@ def record_session(path: Path, options: RecordOptions, *, say: Callable[[str], N
         resources.callback(_tell_unfinished, session, say, but=before)
         _run(director)
         return session
+
+
+def _without_strangers(
+    options: RecordOptions, studio: "VirtualStudio", say: Callable[[str], None]
+) -> RecordOptions:  # fmt: skip
+    """A lab's real cameras cannot be there virtually."""
+    virtual = {kinect.serial for kinect in studio.rig.devices}
+    if not options.positions or virtual & set(options.positions):
+        return options
+    say("the cameras of lab.toml are not those of the virtual rig, which takes their place")
+    return replace(options, positions={})
 
 
 def _tell_unfinished(session: Session, say: Callable[[str], None], *, but: list[Path]) -> None:
@@ -109,14 +130,17 @@ def _direct(
     lines = _Lines()
     keeper = RigKeeper(
         AzureKinects(), _wanted(options), cameras=options.cameras or (3 if options.virtual else None),
-        master=options.master, on_capture=lines.capture, on_fault=lines.fault,
+        positions=options.positions, master=options.master, on_capture=lines.capture, on_fault=lines.fault,
     )  # fmt: skip
     resources.callback(keeper.close)
     cameras = keeper.open()
     _tell_rig(session, {camera.serial: camera.role for camera in cameras}, say)
     microphone = studio.microphone() if studio else SoundDeviceMicrophone(options.microphone)
     form = SoundFormat(microphone.format.rate, microphone.format.channels)
-    settings = RecorderSettings(fps=float(options.fps), av_offset_usec=options.av_offset_usec)
+    settings = RecorderSettings(
+        fps=float(options.fps), pre_roll_s=options.pre_roll_s, post_roll_s=options.post_roll_s,
+        av_offset_usec=options.av_offset_usec,
+    )  # fmt: skip
     recorder = lines.recorder = Recorder(cameras, sound=form, settings=settings)
     resources.callback(recorder.close)
     ear = _Ear(microphone, recorder)
@@ -134,8 +158,8 @@ def _direct(
     find_face = FaceFinder(resources)
     return Director(
         session, recorder, judge=lambda path, faults: judge(path, faults=faults, find_face=find_face),
-        performers=(studio,) if studio else (), ready=ready, settings=DirectorSettings(auto=options.auto),
-        source=permit(),
+        performers=(studio,) if studio else (), ready=ready, source=permit,
+        settings=DirectorSettings(auto=options.auto, countdown_s=options.countdown_s),
     )  # fmt: skip
 
 
@@ -158,7 +182,8 @@ def _wanted(options: RecordOptions) -> "CameraSettings":
 
     exposure = choose_exposure(options.exposure_usec, powerline_hz=options.powerline_hz, fps=options.fps)
     return CameraSettings(
-        role="standalone", fps=options.fps, exposure_usec=exposure, powerline_hz=options.powerline_hz
+        role="standalone", fps=options.fps, exposure_usec=exposure, white_balance_k=options.white_balance_k,
+        powerline_hz=options.powerline_hz,
     )  # fmt: skip
 
 

@@ -66,7 +66,7 @@ class Sheet(_Strict):
 class SessionRecord(_Strict):
     """What stands in `session.json`: a pseudonym, never a name; the consent as it was when the session was made."""
 
-    format: Annotated[int, Field(ge=1, le=FORMAT)] = FORMAT
+    format: int = FORMAT
     subject: Id
     created: str
     virtual: bool = False  # nobody is recorded, only the virtual actor
@@ -187,13 +187,13 @@ def create_session(
     """
     _refuse_doubles(script)
     made = _record(subject, settings=settings or {}, virtual=virtual, sheet=sheet or Sheet())
-    _refuse_used(path)
+    refuse_used_folder(path)
     with disk_full_is_an_error(path), locked(path / ".lock", what=f"session {path}"):
-        _refuse_used(path)  # now that nobody else can make one here
-        (path / "takes").mkdir(parents=True, exist_ok=True)
+        refuse_used_folder(path)  # now that nobody else can make one here
         if person is not None:
             entered = enter_subject(subject_path(path, subject), person)
             made = made.model_copy(update={"consent": entered.consent})
+        (path / "takes").mkdir(parents=True, exist_ok=True)
         with atomic_path(path / "script.jsonl") as partial:
             partial.write_text("".join(item.model_dump_json() + "\n" for item in script), encoding="utf-8")
         for name in (COPY, RECORD):
@@ -211,11 +211,11 @@ def _record(subject: str, *, settings: dict[str, Any], virtual: bool, sheet: She
         ) from error
 
 
-def _refuse_used(path: Path) -> None:
+def refuse_used_folder(path: Path) -> None:
     """Raises InputError where there is more than what a killed attempt at making a session leaves."""
     if not path.exists():
         return
-    left = {each.name for each in path.iterdir() if not re.fullmatch(r"\.lock|\..+\.partial\..+", each.name)}
+    left = {each.name for each in path.iterdir() if not re.fullmatch(r"\..*lock|\..+\.partial\..+", each.name)}
     if not left <= {"takes", "script.jsonl", OWN_RECORD, COPY} or any((path / "takes").glob("*")):
         raise InputError(f"{path} exists and is not empty", hint="choose another folder for the new session")
 
@@ -229,9 +229,15 @@ def open_session(path: Path) -> Session:
 
 def _read_record(path: Path) -> SessionRecord:
     try:
-        return SessionRecord.model_validate(read_json(path / RECORD))
+        value = read_json(path / RECORD)
     except InputError as error:
         raise InputError(error.message, hint=_how_to_mend(path)) from error
+    if isinstance(value, dict) and isinstance(value.get("format"), int) and value["format"] > FORMAT:
+        raise InputError(
+            f"{path / RECORD} has format {value['format']}, this program reads {FORMAT}", hint="update mmface4d"
+        )
+    try:
+        return SessionRecord.model_validate(value)
     except ValidationError as error:
         raise InputError(f"{path / RECORD} is damaged: {mistakes(error)}", hint=_how_to_mend(path)) from error
 

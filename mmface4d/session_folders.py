@@ -7,24 +7,33 @@ from mmface4d.errors import InputError
 from mmface4d.files import read_json
 
 RECORD, COPY = "session.json", "session.copy.json"  # the copy is written once, for when the other one is damaged
-DEEPEST = 4
+VIRTUAL_ACTOR = "virtual"  # in the place of a pseudonym
 MAX_RECORD_BYTES = 1 << 20
 
 
 def find_sessions(folder: Path) -> tuple[list[Path], list[str]]:
-    """The sessions at or below a folder, and in words what could not be looked into."""
+    """The sessions at or below a folder, through links too, and in words what could not be looked into."""
     found: list[Path] = []
     closed: list[str] = []
-    depth = len(folder.parts)
+    seen: set[str] = set()
     for name, folders, files in os.walk(folder, onerror=lambda error: closed.append(str(error)), followlinks=True):
         here = Path(name)
-        if RECORD in files or COPY in files:
-            found.append(here)
+        real = os.path.realpath(name)
+        session = real not in seen and _is_session(here, folders, files)
+        found += [here] if session else []
+        if session or real in seen:  # links may lead in circles
             folders.clear()
-        elif len(here.parts) - depth >= DEEPEST:
-            folders.clear()
+        seen.add(real)
         folders[:] = sorted(each for each in folders if not each.startswith("."))
     return found, closed
+
+
+def _is_session(here: Path, folders: list[str], files: list[str]) -> bool:
+    """Whether it has a session's record, or lost it and has takes; what a killed `session new` leaves has neither."""
+    script, takes = "script.jsonl" in files, "takes" in folders
+    if {RECORD, COPY} & set(files):
+        return script or takes
+    return script and takes and any((here / "takes").glob("*"))
 
 
 def subject_of(session: Path) -> str:

@@ -25,6 +25,7 @@ PSEUDONYM_HINT = "use a code such as P07; who is behind it belongs on a list tha
 TWO_WORDS = re.compile(r"[A-Z][a-z]+[_-]?[A-Z][a-z]+")
 CALENDAR_DAY = re.compile(r"(19|20)\d\d[_-]?(0[1-9]|1[0-2])[_-]?(0[1-9]|[12]\d|3[01])")
 MAX_RECORD_BYTES = 1 << 20
+Day = date  # the type, where a field has its name
 
 Scope = Literal["mesh", "audio", "rgb", "publish-picture"]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
@@ -54,8 +55,8 @@ class Consent(_Strict):
     """What a person has signed: which version of the form, when, until when it holds, and for what."""
 
     version: Annotated[str, StringConstraints(pattern=r"^[\w.-]{1,32}$")]
-    date: date
-    until: date | None = None
+    date: Day
+    until: Day | None = None
     scopes: Annotated[tuple[Scope, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -111,12 +112,15 @@ def held_subject(path: Path) -> Iterator[None]:
 
 
 def subject_path(session: Path, pseudonym: str) -> Path:
-    """Where the record of a session's subject is, or is to be: the session's own where it has one, else the lab's."""
-    own = session / OWN_RECORD
-    if own.is_file():
+    """Where the record of a session's subject is, or is to be: the lab's, else the session's own.
+
+    A session that was made elsewhere and then put into a lab may bring its own; what the lab knows outranks it.
+    """
+    own, lab = session / OWN_RECORD, find_lab(session)
+    if lab is None:
         return own
-    lab = find_lab(session)
-    return own if lab is None else lab.subjects / f"{pseudonym}.json"
+    of_lab = lab.subjects / f"{pseudonym}.json"
+    return own if own.is_file() and not of_lab.is_file() else of_lab
 
 
 def check_may_record(subject: Subject, today: date) -> None:
@@ -175,12 +179,20 @@ def enter_subject(path: Path, subject: Subject) -> Subject:
 
     Raises InputError where the record seems to be about another person, and what `with_consent` raises.
     """
+    _refuse_lookalike(path)
     with held_subject(path):
         known = read_subject(path) if path.is_file() else None
         entered = subject if known is None else _updated(known, subject)
         if entered != known:
             write_subject(path, entered)
     return entered
+
+
+def _refuse_lookalike(path: Path) -> None:
+    for other in path.parent.glob("*.json"):
+        # some disks do not tell them apart, and nor do tired people
+        if other.stem != path.stem and other.stem.casefold() == path.stem.casefold():
+            raise InputError(f"{path.stem} differs from {other.stem} by case alone", hint="choose another pseudonym")
 
 
 def _updated(known: Subject, said: Subject) -> Subject:

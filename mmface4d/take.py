@@ -29,7 +29,7 @@ from mmface4d.take_record import (
     UnmatchedRecord,
 )
 from mmface4d.take_streams import StreamsReader, StreamsWriter
-from mmface4d.withdrawal import refuse_withdrawn
+from mmface4d.withdrawal import refuse_take_of_withdrawn, refuse_withdrawn
 
 MISSING = -1  # in a FrameTable: the camera has no capture of that frame
 MAX_RECORD_BYTES = 512 << 20
@@ -219,7 +219,9 @@ def open_take(path: Path | str) -> Take:
     if not (path / "streams.mcap").is_file():
         hint = "a folder of recordings is imported with: mmface4d take import DIR -o TAKE"
         raise TakeError(f"{path} is no take: it has no streams.mcap", hint=hint)
-    return Take(path, _read_record(path / "take.json"))
+    record = _read_record(path / "take.json")
+    refuse_take_of_withdrawn(path, str(record.source.get("subject")))
+    return Take(path, record)
 
 
 def _read_record(path: Path) -> TakeRecord:

@@ -18,19 +18,18 @@ from pathlib import Path
 
 from mmface4d.errors import BusyError, ConsentError, InputError, Mmface4dError
 from mmface4d.files import atomic_path, write_json
-from mmface4d.lab import Lab, find_lab
+from mmface4d.lab import Lab, find_lab, lab_folder
 from mmface4d.locks import locked
-from mmface4d.session_folders import find_sessions, subject_of
+from mmface4d.session_folders import VIRTUAL_ACTOR, find_sessions, subject_of
 from mmface4d.subject import OWN_RECORD, held_subject, read_subject, write_subject
 
 MARK, LEDGER = "withdrawn.json", "withdrawn.jsonl"
 
 
 def is_withdrawn(take: Path) -> bool:
-    """Whether the person whom a take shows has withdrawn: the take, or the session that it lies in, is marked."""
-    written = Path(os.path.abspath(take))  # noqa: PTH100  (a linked take belongs to both sessions)
-    places = {take, written.parent.parent, take.resolve().parent.parent}
-    return any((place / MARK).exists() for place in places)
+    """Whether the person whom a take shows has withdrawn: the take, or a folder that it lies in, is marked."""
+    written, real = Path(os.path.abspath(take)), take.resolve()  # noqa: PTH100  (a linked take belongs to both sessions)
+    return any((place / MARK).exists() for place in {written, *written.parents, real, *real.parents})
 
 
 def refuse_withdrawn(take: Path) -> None:
@@ -39,6 +38,48 @@ def refuse_withdrawn(take: Path) -> None:
         raise ConsentError(
             f"{take} is withdrawn: the person took their consent back",
             hint="leave it out, and delete what was made of it",
+        )
+
+
+def refuse_take_of_withdrawn(take: Path, subject: object) -> None:
+    """Raises ConsentError where the ledger of a take's lab has its subject: it left its session before it was marked.
+
+    Raises InputError where the ledger cannot be read.
+    """
+    labs = {folder for place in (take, take.resolve()) if (folder := lab_folder(place)) is not None}
+    if any(subject in withdrawn_people(Lab(folder)) for folder in labs):
+        raise ConsentError(
+            f"{take} is withdrawn: it shows {subject}, who took their consent back",
+            hint="leave it out, and delete what was made of it",
+        )
+
+
+def withdrawn_people(lab: Lab) -> dict[str, date]:
+    """Who has withdrawn in a lab, and when; raises InputError that names the line where that cannot be read."""
+    ledger = lab.path / LEDGER
+    if not ledger.is_file():
+        return {}
+    people: dict[str, date] = {}
+    for number, line in enumerate(ledger.read_bytes().splitlines(), 1):
+        try:
+            value = json.loads(line)
+            people[str(value["subject"])] = date.fromisoformat(value["withdrawn"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(
+                f"{ledger}, line {number} is damaged", hint="mend that line, by the lab's papers"
+            ) from error
+    return people
+
+
+def refuse_withdrawn_person(session: Path, pseudonym: str) -> None:
+    """Raises ConsentError where a person has withdrawn in the lab of a session, even if their record is gone."""
+    lab = find_lab(session)
+    people = {} if lab is None else withdrawn_people(lab)
+    day = {name.casefold(): day for name, day in people.items()}.get(pseudonym.casefold())
+    if day is not None:
+        raise ConsentError(
+            f"{pseudonym} withdrew their consent on {day}",
+            hint="do not record them; a person who takes part again gets a new pseudonym",
         )
 
 
@@ -96,7 +137,7 @@ def sessions_of(pseudonym: str, home: Path, lab: Lab | None) -> tuple[list[Path]
     theirs = []
     for session in found.values():
         try:
-            if subject_of(session) == pseudonym:
+            if subject_of(session) == pseudonym != VIRTUAL_ACTOR:
                 theirs.append(session)
         except InputError as error:
             unclear.append(error.message)

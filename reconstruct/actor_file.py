@@ -11,6 +11,7 @@ import numpy as np
 from mmface4d.errors import InputError, ModelError
 from mmface4d.files import atomic_path
 from mmface4d.transforms import is_rigid
+from mmface4d.withdrawal import refuse_withdrawn
 from reconstruct.models.model import MorphableModel
 from reconstruct.parameters import Problem
 from reconstruct.tracks import ActorFit
@@ -28,7 +29,8 @@ def write_actor(path: Path, fit: ActorFit, model: MorphableModel, *, key: str = 
 
 
 def read_actor(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of a file; raises InputError where it is no actor file."""
+    """All arrays of a file; raises InputError where it is no actor file, ConsentError in a withdrawn session."""
+    refuse_withdrawn(path)
     if not path.is_file():
         raise InputError(f"{path} does not exist", hint=_MAKE)
     try:

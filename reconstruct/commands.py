@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mmface4d.errors import UsageError
+from mmface4d.lab_defaults import in_force, lab_of_all
 from reconstruct.batch_commands import BatchOptions, batch_options, is_batch, reconstruct_batch
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ Examples:
   mmface4d reconstruct takes/009 --calibration calibration.json --actor sequences/actor.npz -o 009.npz
   mmface4d reconstruct lab/ --one-actor --workers 2
 """
+# options whose defaults a lab gives
+OPTIONS = {
+    "model_name": "reconstruction.model", "solver": "reconstruction.solver",
+    "rasterizer": "reconstruction.rasterizer", "device": "reconstruction.device",
+}  # fmt: skip
 
 
 @click.command(epilog=EPILOG)
@@ -65,30 +71,34 @@ def reconstruct(
     as_json: bool,
     **of_batch: Any,
 ) -> None:
-    """Turn TAKES into mesh sequences: takes, sessions, or a whole lab. A run that was stopped goes on where it was."""
+    """Turn TAKES into mesh sequences: takes, sessions, or a whole lab. A run that was stopped goes on where it was.
+
+    In a lab, its lab.toml gives the defaults of model, solver, rasterizer and device.
+    """
+    if one_actor and actor is not None:
+        raise UsageError("--one-actor and --actor contradict each other", hint="leave one of them out")
+    given = in_force(lab_of_all(takes), OPTIONS)
     from reconstruct.batches.plan import Choice
     from reconstruct.settings import ReconstructSettings
 
-    if one_actor and actor is not None:
-        raise UsageError("--one-actor and --actor contradict each other", hint="leave one of them out")
     settings = ReconstructSettings(
-        solver=solver,
-        rasterizer=rasterizer,
-        device=device,
+        solver=given["solver"],
+        rasterizer=given["rasterizer"],
+        device=given["device"],
         smooth=smooth,
         refine_rig=refine_rig,
         frames=_parse_frames(frames),
     )
     options = BatchOptions(**of_batch)
     if output is None or is_batch(takes, options):
-        choice = Choice(settings, model_name, calibration, output=output, actor=actor, one_actor=one_actor)
+        choice = Choice(settings, given["model_name"], calibration, output=output, actor=actor, one_actor=one_actor)
         reconstruct_batch(takes, choice, options, as_json=as_json)
     elif calibration is None:
         raise UsageError("nothing says how the cameras stand", hint="give --calibration, or leave out -o in a session")
     else:
         _reconstruct_takes(
-            _outputs(takes, output), settings, model_name, calibration=calibration, actor=actor, one_actor=one_actor,
-            as_json=as_json,
+            _outputs(takes, output), settings, given["model_name"], calibration=calibration, actor=actor,
+            one_actor=one_actor, as_json=as_json,
         )  # fmt: skip
 
 

@@ -69,6 +69,7 @@ def run_cli() -> RunCli:
 
     def run(*arguments: object, timeout: float = 120, **options: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "mmface4d.cli", *map(str, arguments)]
+        options.setdefault("stdin", subprocess.DEVNULL)  # no terminal to ask questions on
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, **options)  # type: ignore[call-overload]
 
     return run

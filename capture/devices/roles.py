@@ -4,7 +4,7 @@ A master has a cable in its OUT jack only; every subordinate has one in its IN j
 empty, wired or not, so their roles come from whoever set the rig up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from capture.devices.camera import CameraInfo, CameraSettings
@@ -32,6 +32,14 @@ def assign_roles(infos: Sequence[CameraInfo], *, master: str | None = None) -> d
     if leader is None:
         raise DeviceError("the cameras do not say which of them is the master", hint=NAME_THE_MASTER)
     return {serial: "master" if serial == leader else "subordinate" for serial in serials}
+
+
+def wrong_cameras(serials: Sequence[str], positions: Mapping[str, str]) -> str:
+    """What differs between cameras that are there and those that should be, by place; empty where nothing does."""
+    missing = [f"{serial} ({place})" for serial, place in positions.items() if serial not in serials]
+    strange = [serial for serial in serials if serial not in positions]
+    told = [f"not connected: {', '.join(missing)}"] if missing else []
+    return "; ".join(told + ([f"not named in lab.toml: {', '.join(strange)}"] if strange else []))
 
 
 def jacks_tell(infos: Sequence[CameraInfo]) -> bool:

@@ -1,6 +1,6 @@
 """Every check of the recording side, in the order in which an operator mends things."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -9,8 +9,13 @@ from capture.doctor.finding import Check, Finding
 from mmface4d.errors import MissingBackendError
 
 
-def recording_checks(folder: Path, *, root: Path = Path("/")) -> list[tuple[str, Check]]:
-    """The checks by name; takes go to `folder`, and /sys, /proc and /dev are read under `root`."""
+def recording_checks(
+    folder: Path, *, root: Path = Path("/"), positions: Mapping[str, str] | None = None, microphone: str = ""
+) -> list[tuple[str, Check]]:
+    """The checks by name; takes go to `folder`, and /sys, /proc and /dev are read under `root`.
+
+    `positions` are the places of the cameras that are to be there, by serial number; `microphone` is part of a name.
+    """
 
     @cache
     def kinects() -> kinect.Kinects | None:
@@ -35,12 +40,12 @@ def recording_checks(folder: Path, *, root: Path = Path("/")) -> list[tuple[str,
         ("usb permission", lambda: usb.check_usb_permission(root)),
         ("usb speed", lambda: usb.check_usb_speed(root)),
         ("usb controllers", lambda: usb.check_usb_controllers(root)),
-        ("kinects", of_kinects(kinect.check_kinects)),
+        ("kinects", of_kinects(lambda found: kinect.check_kinects(found, positions=positions))),
         ("sync cables", of_kinects(kinect.check_roles)),
         ("firmware", of_kinects(kinect.check_firmware)),
         ("portaudio", sound.check_portaudio),
-        ("microphone", sound.check_microphone),
-        ("sound format", sound.check_sound_format),
+        ("microphone", lambda: sound.check_microphone(name=microphone)),
+        ("sound format", lambda: sound.check_sound_format(name=microphone)),
         ("folder", lambda: disk.check_folder(folder)),
         ("file system", lambda: disk.check_file_system(folder, root)),
         ("disk space", lambda: disk.check_space(folder)),

@@ -1,10 +1,11 @@
 """The Azure Kinect SDK and the devices that it sees: serial numbers, jacks, roles, firmware."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from capture.devices.k4a_version import firmware as ask_firmware
+from capture.devices.roles import wrong_cameras
 from capture.doctor.finding import Finding, ok, problem, warning
 from capture.k4a_record import load_libraries
 from mmface4d.errors import MissingBackendError
@@ -80,14 +81,16 @@ def check_sdk() -> Finding:
     return ok("kinect sdk", f"libk4a and libk4arecord load, {versions[0] if versions else 'pyk4a'}")
 
 
-def check_kinects(kinects: Kinects) -> Finding:
-    """As many devices as the rig has, each of them free."""
+def check_kinects(kinects: Kinects, *, positions: Mapping[str, str] | None = None) -> Finding:
+    """As many devices as the rig has, or those that are named (places by serial number), each of them free."""
     found = ", ".join(kinect.serial for kinect in kinects.opened)
     if kinects.errors:
         return problem(
             "kinects", "; ".join([*kinects.errors, *([f"opened: {found}"] if found else [])]),
             remedy="close other programs that use the cameras; see usb permission; unplug power and USB, plug in again",
         )  # fmt: skip
+    if positions:
+        return _check_named([kinect.serial for kinect in kinects.opened], positions)
     if not kinects.opened:
         return problem(
             "kinects", "none found", remedy="plug in power and USB; the white light beside the lens must be on"
@@ -97,6 +100,13 @@ def check_kinects(kinects: Kinects) -> Finding:
             "kinects", f"{len(kinects.opened)}: {found}", remedy=f"a whole rig has {RIG_CAMERAS}; look for the others"
         )
     return ok("kinects", f"{RIG_CAMERAS}: {found}")
+
+
+def _check_named(serials: list[str], positions: Mapping[str, str]) -> Finding:
+    wrong = wrong_cameras(serials, positions)
+    if wrong:
+        return problem("kinects", wrong, remedy="plug in what is missing, or name in lab.toml what is there")
+    return ok("kinects", f"{len(serials)}: " + ", ".join(f"{serial} ({positions[serial]})" for serial in serials))
 
 
 def check_roles(kinects: Kinects) -> Finding | None:

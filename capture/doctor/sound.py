@@ -3,6 +3,8 @@
 from typing import Any
 
 from capture.doctor.finding import Finding, ok, problem, warning
+from capture.microphone.sounddevice_microphone import find_device
+from mmface4d.errors import DeviceError
 from mmface4d.quiet import native_stderr_hidden
 
 RATE, SAMPLE_FORMATS = 48_000, ("int24", "int32")  # whichever the driver gives, 24 bits are kept
@@ -29,28 +31,42 @@ def check_portaudio(load: Any = load_sounddevice) -> Finding:
     return ok("portaudio", sound.get_portaudio_version()[1])
 
 
-def check_microphone(load: Any = load_sounddevice) -> Finding | None:
-    """There is an input, and one of them is the system's choice."""
+def check_microphone(load: Any = load_sounddevice, *, name: str = "") -> Finding | None:
+    """There is an input, and one of them is the system's choice, or the one with `name` in its name."""
     sound = _loaded(load)
     if sound is None:
         return None
     inputs = _inputs(sound)
     if not inputs:
         return problem("microphone", "no input device", remedy=PLUG_IN)
-    chosen = _default(sound)
     names = ", ".join(inputs.values())
+    if name:
+        return _check_named(sound, name, names)
+    chosen = _default(sound)
     if chosen not in inputs:
         return warning("microphone", f"none is the system's choice of: {names}", remedy=PLUG_IN)
     return ok("microphone", f"{inputs[chosen]} (of {len(inputs)})" if len(inputs) > 1 else inputs[chosen])
 
 
-def check_sound_format(load: Any = load_sounddevice) -> Finding | None:
+def _check_named(sound: Any, name: str, names: str) -> Finding:
+    try:
+        return ok("microphone", f"{find_device(sound, name)['name']} (of: {names})")
+    except DeviceError as error:
+        return problem("microphone", error.message, remedy="plug it in, or mend sound.microphone in lab.toml")
+
+
+def check_sound_format(load: Any = load_sounddevice, *, name: str = "") -> Finding | None:
     """The input records 48 kHz with 24 bits."""
     sound = _loaded(load)
     inputs = _inputs(sound) if sound is not None else {}
     if not inputs:
         return None
     chosen = _default(sound)
+    if name:
+        try:
+            chosen = int(find_device(sound, name)["index"])
+        except DeviceError:
+            return None  # `check_microphone` says so
     device = chosen if chosen in inputs else next(iter(inputs))
     refusals = [refusal for form in SAMPLE_FORMATS if (refusal := _refusal(sound, device, form))]
     if len(refusals) == len(SAMPLE_FORMATS):

@@ -30,10 +30,12 @@ from capture.recorder.recorder import Recorder
 from mmface4d.errors import DeviceError
 from mmface4d.session import Session
 
+Told = dict[WebSocket, dict[str, Any]]  # of every open page, the state that it was sent last
 STATIC = Path(__file__).parent / "static"
 PUSH_S, REPEAT_S = 0.1, 0.5
 MOST_MESSAGE_BYTES = 8192
 START_S, STOP_S = 10.0, 3.0
+FAREWELL_S = 2.0  # at most, for every page to hear that the session is over
 HEADERS = {
     # an empty icon is the only thing that does not come from here
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; "
@@ -61,6 +63,7 @@ class PagesServer:
         *, host: str = "127.0.0.1", port: int = 0, token: str | None = None,
     ) -> None:  # fmt: skip
         self._parts = director, recorder, session
+        self._told: Told = {}
         self._host, self._port, self._token = host, port, check_token(token)
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -76,7 +79,7 @@ class PagesServer:
             ) from error
         guard = Guard.of(self._host, listener.getsockname()[1], self._token)
         config = uvicorn.Config(
-            make_app(*self._parts, guard=guard), log_level="warning", lifespan="off", access_log=False,
+            make_app(*self._parts, guard=guard, told=self._told), log_level="warning", lifespan="off", access_log=False,
             ws_max_size=MOST_MESSAGE_BYTES, timeout_graceful_shutdown=1,
         )  # fmt: skip
         self._server = server = uvicorn.Server(config)
@@ -100,20 +103,31 @@ class PagesServer:
         """Ends serving, within a few seconds."""
         if self._server is None or self._thread is None:
             return
+        self._await_farewell()
         self._server.should_exit = True
         self._thread.join(STOP_S)
         self._server.force_exit = True
         self._thread.join(STOP_S)
         self._server = self._thread = None
 
+    def _await_farewell(self) -> None:
+        """Where the session is over, lets every page hear so: it would take the end for a lost connection."""
+        deadline = time.monotonic() + FAREWELL_S
+        while self._parts[0].look().phase == "finished" and time.monotonic() < deadline:
+            if all(state.get("finished", state.get("phase") == "finished") for state in list(self._told.values())):
+                return
+            time.sleep(0.01)
+
 
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-def make_app(director: Director, recorder: Recorder, session: Session, *, guard: Guard) -> ASGIApp:
-    """The application behind its guard."""
-    pages = _Pages(director, recorder, session, guard)
+def make_app(
+    director: Director, recorder: Recorder, session: Session, *, guard: Guard, told: Told | None = None
+) -> ASGIApp:
+    """The application behind its guard; `told` is kept up to date with what each page was told last."""
+    pages = _Pages(director, recorder, session, guard=guard, told={} if told is None else told)
     routes = [
         Route("/", pages.operator),
         Route("/actor", pages.actor),
@@ -179,9 +193,9 @@ def _safely(send: Send, *, cookie: str | None = None) -> Send:
 class _Pages:
     """What is answered."""
 
-    def __init__(self, director: Director, recorder: Recorder, session: Session, guard: Guard) -> None:
+    def __init__(self, director: Director, recorder: Recorder, session: Session, *, guard: Guard, told: Told) -> None:
         self.director, self.recorder, self.session, self.guard = director, recorder, session, guard
-        self.previews = Previews(recorder)
+        self.previews, self._told = Previews(recorder), told
 
     async def operator(self, request: Request) -> Response:
         return self._only_operator(request) or FileResponse(STATIC / "operator.html")
@@ -218,13 +232,13 @@ class _Pages:
         if websocket.scope.get("role") != "operator":
             await websocket.close(code=4403)
             return
-        await _converse(
+        await self._converse(
             websocket, lambda: operator_state(self.director, self.recorder, self.session), answer=self._press
         )  # fmt: skip
 
     async def prompt(self, websocket: WebSocket) -> None:
         """The actor's page: state out; whatever comes in is not listened to, whoever sends it."""
-        await _converse(websocket, lambda: actor_state(self.director), answer=lambda message: "")
+        await self._converse(websocket, lambda: actor_state(self.director), answer=lambda message: "")
 
     def _press(self, message: str) -> str:
         """Presses what a page asks for; returns why not, where it is no command."""
@@ -234,29 +248,31 @@ class _Pages:
         self.director.press(asked.command, asked.text)
         return ""
 
+    async def _converse(
+        self, websocket: WebSocket, state: Callable[[], dict[str, Any]], *, answer: Callable[[str], str]
+    ) -> None:  # fmt: skip
+        """Until the page is closed, which is nothing to recording."""
+        await websocket.accept()
+        pushing = asyncio.create_task(self._push(websocket, state))
+        try:
+            while (message := await websocket.receive())["type"] == "websocket.receive":
+                refused = answer(message.get("text") or "")
+                if refused:
+                    await websocket.send_json({"refused": refused})
+        except (WebSocketDisconnect, RuntimeError):
+            pass
+        finally:
+            pushing.cancel()
+            self._told.pop(websocket, None)
 
-async def _converse(websocket: WebSocket, state: Callable[[], dict[str, Any]], *, answer: Callable[[str], str]) -> None:
-    """Until the page is closed, which is nothing to recording."""
-    await websocket.accept()
-    pushing = asyncio.create_task(_push(websocket, state))
-    try:
-        while (message := await websocket.receive())["type"] == "websocket.receive":
-            refused = answer(message.get("text") or "")
-            if refused:
-                await websocket.send_json({"refused": refused})
-    except (WebSocketDisconnect, RuntimeError):
-        pass
-    finally:
-        pushing.cancel()
-
-
-async def _push(websocket: WebSocket, state: Callable[[], dict[str, Any]]) -> None:
-    """Sends the state whenever it has changed, and now and then."""
-    sent, sent_s = None, 0.0
-    with suppress(WebSocketDisconnect, RuntimeError):
-        while True:
-            now = state()
-            if now != sent or time.monotonic() - sent_s > REPEAT_S:
-                await websocket.send_json(now)
-                sent, sent_s = now, time.monotonic()
-            await asyncio.sleep(PUSH_S)
+    async def _push(self, websocket: WebSocket, state: Callable[[], dict[str, Any]]) -> None:
+        """Sends the state whenever it has changed, and now and then."""
+        sent, sent_s = None, 0.0
+        with suppress(WebSocketDisconnect, RuntimeError):
+            while True:
+                now = state()
+                if now != sent or time.monotonic() - sent_s > REPEAT_S:
+                    await websocket.send_json(now)
+                    self._told[websocket] = sent = now
+                    sent_s = time.monotonic()
+                await asyncio.sleep(PUSH_S)

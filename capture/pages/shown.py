@@ -42,7 +42,8 @@ def cameras(recorder: Recorder) -> list[dict[str, Any]]:
         last = recorder.latest.get(camera.serial)
         age_s = None if last is None else (now_nsec - last.host_nsec) / 1e9
         alive = age_s is not None and age_s < STALE_S
-        out.append({"serial": camera.serial, "role": camera.role, "alive": alive})
+        place = camera.settings.get("position", "")
+        out.append({"serial": camera.serial, "role": camera.role, "position": place, "alive": alive})
     return out
 
 

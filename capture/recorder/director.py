@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from capture.recorder.recorder import Recorder
 from capture.recorder.verdict import Verdict
 from capture.speech_activity import HOP_S, VoiceMonitor
-from mmface4d.errors import ConsentError, DeviceError, DiskFullError, Mmface4dError, RecordingError, TakeError
+from mmface4d.errors import ConsentError, DeviceError, DiskFullError, InputError, Mmface4dError
 from mmface4d.session import ScriptItem, Session
 
 Phase = Literal["idle", "preparing", "countdown", "recording", "finishing", "verdict", "fault", "finished"]
@@ -98,12 +98,13 @@ class Director:
     def __init__(
         self, session: Session, recorder: Recorder, *, judge: Callable[[Path, list[str]], Verdict],
         performers: tuple[Performer, ...] = (), settings: DirectorSettings | None = None,
-        ready: Callable[[], None] | None = None, source: Mapping[str, Any] | None = None,
+        ready: Callable[[], None] | None = None, source: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:  # fmt: skip
         self.session, self.recorder, self.judge, self.performers = session, recorder, judge, performers
         self.settings = settings or DirectorSettings()
         self._ready = ready or (lambda: None)  # raises DeviceError or ConsentError where no take can be begun
-        self._source = dict(source or {})  # what every take says of its origin, besides sentence and subject
+        # what the next take says of its origin, besides sentence and subject; raises ConsentError too
+        self._source = source or (lambda: {})
         self._pressed: queue.Queue[tuple[Command, str]] = queue.Queue()
         self._lock = threading.Lock()
         self._look = Look(total=len(session.script), phase_since=time.monotonic())
@@ -188,7 +189,7 @@ class Director:
                 return called_off
             path = self._film(item, room_dbfs)
             verdict = self._judged(item, path)
-        except (ConsentError, DeviceError, DiskFullError, RecordingError, TakeError) as error:
+        except (ConsentError, DeviceError, DiskFullError, InputError) as error:
             return self._fault(item, error)
         if not self.settings.auto:
             return self._decided(item, path)
@@ -236,7 +237,7 @@ class Director:
     def _film(self, item: ScriptItem, room_dbfs: float) -> Path:
         path = self.session.new_take(item.id)
         about = {"item": item.model_dump(mode="json"), "subject": self.session.record.subject}
-        self.recorder.begin(path, source=about | self._source)
+        self.recorder.begin(path, source={**about, **self._source()})
         self._show("recording", take=path.name, message="")
         for performer in self.performers:
             performer.go(item)

@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import replace
 
 from capture.devices.camera import Camera, CameraSettings, CameraSource, Capture
 from capture.devices.rig import CameraRig
-from capture.devices.roles import rig_settings
+from capture.devices.roles import rig_settings, wrong_cameras
 from mmface4d.errors import DeviceError
 from mmface4d.take import TakeCamera
 
@@ -24,7 +25,10 @@ class RigKeeper:
     def __init__(
         self, source: CameraSource, wanted: CameraSettings, *, on_capture: Callable[[Capture], None],
         on_fault: Callable[[str], None], cameras: int | None = None, master: str | None = None,
+        positions: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
+        """`positions` are the places of the cameras that are to be there, by serial number."""
+        self.positions = positions or {}
         self.source, self.wanted, self.expected, self.master = source, wanted, cameras, master
         self._on_capture, self._tell = on_capture, on_fault
         self._rig: CameraRig | None = None
@@ -36,7 +40,7 @@ class RigKeeper:
         """Opens and starts all cameras; raises DeviceError."""
         cameras = self._open_all()
         try:
-            self._check_number(cameras)
+            self._check_cameras(cameras)
             settings = rig_settings([camera.info for camera in cameras], self.wanted, master=self.master)
             self._rig = self._new_rig(cameras, settings)
             self._rig.start()
@@ -48,7 +52,7 @@ class RigKeeper:
                     camera.close()
             raise
         self._lost.clear()
-        self._take_cameras = self._rig.take_cameras()
+        self._take_cameras = [self._placed(camera) for camera in self._rig.take_cameras()]
         return self._take_cameras
 
     def ready(self) -> None:
@@ -129,7 +133,16 @@ class RigKeeper:
         oldest_nsec = time.monotonic_ns() - round(FRESH_S * 1e9)
         return [serial for serial, seen in counters.items() if (seen.last_nsec or 0) < oldest_nsec]
 
-    def _check_number(self, cameras: list[Camera]) -> None:
+    def _placed(self, camera: TakeCamera) -> TakeCamera:
+        place = self.positions.get(camera.serial)
+        return replace(camera, settings={**camera.settings, "position": place}) if place else camera
+
+    def _check_cameras(self, cameras: list[Camera]) -> None:
+        if self.positions and (wrong := wrong_cameras([camera.info.serial for camera in cameras], self.positions)):
+            raise DeviceError(
+                f"the cameras are not those of the lab: {wrong}",
+                hint="check cables and power with: mmface4d doctor; or name in lab.toml what is there",
+            )
         serials = ", ".join(camera.info.serial for camera in cameras) or "none"
         if not cameras or (self.expected is not None and len(cameras) != self.expected):
             wanted = f"{self.expected} expected" if self.expected is not None else "at least one is needed"

@@ -14,6 +14,16 @@ def section(title: str, lead: str, content: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{words}{content}</section>"
 
 
+def part(title: str) -> str:
+    """A heading over the sections that follow."""
+    return f'<h2 class="part">{escape(title)}</h2>'
+
+
+def verdict(level: str, title: str, text: str) -> str:
+    """A judgement in a few words; `level` is good, look or poor."""
+    return f'<div class="verdict {escape(level)}"><b>{escape(title)}</b><span>{escape(text)}</span></div>'
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table of texts."""
     top = "".join(f"<th>{escape(cell)}</th>" for cell in head)

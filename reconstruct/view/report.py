@@ -90,10 +90,7 @@ def _subtitle(scene: Scene) -> str:
 def _verdict(scene: Scene, residuals: Residuals | None) -> str:
     judged = verdict(scene, residuals)
     text = "; ".join(judged.reasons) or "nothing stands out; watch the preview to be sure"
-    return (
-        f'<div class="verdict {judged.level}"><b>{VERDICT_WORDS[judged.level]}</b>'
-        f"<span>{markup.escape(text[0].upper() + text[1:])}.</span></div>"
-    )
+    return markup.verdict(judged.level, VERDICT_WORDS[judged.level], f"{text[0].upper() + text[1:]}.")
 
 
 def _cards(scene: Scene) -> str:

@@ -13,6 +13,7 @@ from mmface4d.errors import CalibrationError, InputError, TakeError, UsageError
 from mmface4d.rig_calibration import RigCalibration, load_calibration, parse_calibration
 from mmface4d.sequence import MeshSequence, load_sequence
 from mmface4d.take import Take, open_take
+from mmface4d.withdrawal import refuse_withdrawn
 
 DEFAULT_FPS = 30.0
 
@@ -107,13 +108,15 @@ class Scene:
 def open_scene(path: Path, *, take: Path | None, calibration: Path | None, frames: str | None) -> Scene:
     """Opens a take's folder or a sequence's file, and what belongs to it.
 
-    Raises InputError where the path is neither, CalibrationError where the calibration is of other cameras.
+    Raises InputError where the path is neither, CalibrationError where the calibration is of other cameras,
+    ConsentError where whom it shows has withdrawn.
     """
     if path.is_dir():
         return _open_take_scene(path, calibration=calibration, frames=frames)
     if path.suffix != ".npz":
         what = "does not exist" if not path.exists() else "is neither a take's folder nor a sequence's .npz"
         raise InputError(f"{path} {what}", hint="give a folder made by `take import` or a file made by `reconstruct`")
+    refuse_withdrawn(path)  # it may lie in a withdrawn session, whatever it says of its take
     sequence = load_sequence(path)
     _check_faces(sequence)
     notes: list[str] = []
@@ -140,9 +143,11 @@ def _open_take_scene(path: Path, *, calibration: Path | None, frames: str | None
 
 
 def _take_of(sequence: MeshSequence, given: Path | None, notes: list[str]) -> Take | None:
+    named = str(sequence["take"]) if "take" in sequence else ""
+    if named:
+        refuse_withdrawn(sequence.path.parent / named)  # whatever else is given in its place
     if given is not None:
         return open_take(given)
-    named = str(sequence["take"]) if "take" in sequence else ""
     if not named:
         notes.append("The sequence does not name its take: shown without pictures and sound. Give --take TAKE.")
         return None

@@ -12,7 +12,7 @@ import pytest
 
 from capture.recorder.director import Command, Director, DirectorSettings, Look
 from capture.recorder.verdict import judge
-from mmface4d.errors import BusyError, DeviceError, DiskFullError, InputError
+from mmface4d.errors import BusyError, ConsentError, DeviceError, DiskFullError, InputError
 from mmface4d.session import ScriptItem, Session, create_session, held, open_session
 from mmface4d.take import open_take
 from tests.capture.live_devices import LiveDevices, recorder
@@ -322,3 +322,89 @@ def test_without_any_sound_the_take_is_bad(session: Session, devices: LiveDevice
     made.run()
     reasons = open_session(session.path).states[SCRIPT[0].id].reasons
     assert any("the microphone delivered nothing" in reason for reason in reasons)
+
+
+def run_until_refused(made: Director) -> tuple[threading.Thread, list[str]]:
+    """The director in a thread, and what it is refused with."""
+    refusals: list[str] = []
+
+    def run() -> None:
+        try:
+            made.run()
+        except ConsentError as error:
+            refusals.append(error.message)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, refusals
+
+
+def test_a_take_in_which_the_actor_withdraws_is_withdrawn(session: Session, devices: LiveDevices) -> None:
+    made = director(session, devices, Speaker(devices))
+    thread, refusals = run_until_refused(made)
+    made.press("record")
+    wait_for(made, "recording")
+    (session.path / "withdrawn.json").write_text("{}")  # as by another process
+    time.sleep(0.5)
+    made.press("stop")
+    thread.join(10)
+    assert not thread.is_alive()
+    take = session.takes / "001-00_0001-v1"
+    assert refusals == [f"{take} is withdrawn: the person took their consent back"]
+    assert (take / "take.json").is_file()  # nothing is deleted
+    assert open_session(session.path).states[SCRIPT[0].id].status == "pending"
+
+
+def test_nobody_is_recorded_who_withdraws_in_mid_session(session: Session, devices: LiveDevices) -> None:
+    made = director(session, devices, Speaker(devices))
+    thread, refusals = run_until_refused(made)
+    made.press("record")
+    wait_for(made, "recording")
+    time.sleep(1.2)
+    made.press("stop")
+    wait_for(made, "verdict")
+
+    def refuse() -> None:
+        raise ConsentError("P01 took their consent back", hint="do not record them")
+
+    made._ready = refuse
+    made.press("retake")
+    thread.join(10)
+    assert not thread.is_alive()
+    assert refusals == ["P01 took their consent back"]
+    assert made.look().phase == "fault"
+    assert [path.name for path in session.takes.iterdir()] == ["001-00_0001-v1"]
+
+
+def test_files_that_are_damaged_in_mid_session_are_a_fault_to_mend(session: Session, devices: LiveDevices) -> None:
+    """As a lab.toml that is being edited: the operator is told, and goes on when it is whole."""
+    made = director(session, devices, Speaker(devices))
+
+    def refuse() -> None:
+        raise InputError("lab.toml, line 3: no TOML", hint="mend the lines named")
+
+    made._ready = refuse
+    thread, refusals = run_until_refused(made)
+    made.press("record")
+    assert wait_for(made, "fault").message == "lab.toml, line 3: no TOML. mend the lines named"
+    made._ready = lambda: None
+    made.press("record")
+    wait_for(made, "recording")
+    made.press("quit")
+    thread.join(10)
+    assert not thread.is_alive()
+    assert refusals == []
+
+
+def test_takes_say_where_they_come_from(session: Session, devices: LiveDevices) -> None:
+    consent: dict[str, Any] = {"version": "1", "scopes": ["mesh", "rgb"]}
+    made = Director(
+        session, devices.target, judge=lambda path, faults: judge(path, faults=faults),
+        performers=(Speaker(devices),), source=lambda: {"consent": consent},
+        settings=DirectorSettings(auto=True, countdown_s=0.3, quiet_s=0.4, most_tries=1),
+    )  # fmt: skip
+    consent.update(version="2", scopes=["mesh"])  # renewed while the session is open
+    made.run()
+    with open_take(session.takes / "001-00_0001-v1") as take:
+        source = take.info.source
+    assert (source["consent"], source["subject"], source["item"]["id"]) == (consent, "P01", "00_0001")

@@ -27,7 +27,9 @@ Options:
 Commands:
   demo         The whole loop on a virtual rig, with a report to look at.
   corpus       Choose sentences, look at them, make a script for each actor.
+  lab          Make a lab's folder, show its settings and check them.
   session      Make and show recording sessions.
+  subject      Show the people who are recorded; withdraw one.
   record       Record a session with the rig, or the virtual one.
   doctor       Check this machine before a recording.
   take         Import, export, show, check, recover and pack takes.

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmface4d.errors import InputError, ModelError
+from mmface4d.errors import ConsentError, InputError, ModelError
 from reconstruct.actor_file import load_actor, read_actor, write_actor
 from reconstruct.fast_solver import FastSolver
 from reconstruct.parameters import make_problem
@@ -86,6 +86,13 @@ def test_a_session_keeps_the_actor_of_the_same_takes_only(path, problem, tmp_pat
     np.savez(tmp_path / "foreign.npz", thesis=np.ones(3))
     with pytest.raises(InputError, match="is in the way"):
         _is_solved(tmp_path / "foreign.npz", "from these", problem)
+
+
+def test_an_actor_in_a_withdrawn_session_is_refused(path, problem):
+    load_actor(path, problem)
+    (path.parent / "withdrawn.json").touch()
+    with pytest.raises(ConsentError, match=r"actor\.npz is withdrawn"):
+        load_actor(path, problem)
 
 
 def test_what_is_no_actor_file_is_refused(tmp_path, problem):

@@ -165,6 +165,25 @@ def test_a_sequence_whose_take_is_gone_is_shown_alone(world: World, tmp_path: Pa
     assert "shown without pictures and sound" not in (tmp_path / "look" / "report.html").read_text()
 
 
+def test_a_sequence_of_a_withdrawn_take_is_refused_whatever_take_is_given(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    sequence = tmp_path / "look" / "sequence.npz"
+    sequence.parent.mkdir()
+    sequence.write_bytes(world.sequence.read_bytes())
+    take = sequence.parent / str(load_sequence(sequence)["take"])
+    take.mkdir(parents=True)
+    (take / "withdrawn.json").touch()  # what was recorded is deleted already
+    for given in ([], ["--take", world.take]):
+        assert call("view", sequence, "-o", tmp_path / "out", "--no-video", *given) == EXIT_PRECONDITION
+        assert "took their consent back" in capsys.readouterr().err
+    (take / "withdrawn.json").unlink()
+    assert call("view", sequence, "-o", tmp_path / "in", "--no-video", "--frames", "0:2") == EXIT_OK
+    (tmp_path / "withdrawn.json").touch()  # of the session that the sequence lies in
+    assert call("view", sequence, "-o", tmp_path / "out", "--no-video") == EXIT_PRECONDITION
+    assert not (tmp_path / "out").exists()
+
+
 def test_frames_without_a_mesh_are_shown(world: World, tmp_path: Path) -> None:
     whole = load_sequence(world.sequence)
 

@@ -93,7 +93,7 @@ function showCameras(cameras) {
     let figure = figures.get(camera.serial);
     if (!figure) { figure = makeFigure(camera); figures.set(camera.serial, figure); $("cameras").append(figure); }
     figure.classList.toggle("dead", !camera.alive);
-    set(figure.querySelector("span:last-child"), camera.alive ? camera.role : "no pictures");
+    set(figure.querySelector("span:last-child"), camera.alive ? [camera.position, camera.role].filter(Boolean).join(", ") : "no pictures");
   }
 }
 
