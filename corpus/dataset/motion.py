@@ -77,7 +77,7 @@ def measure_motion(sequence: MeshSequence, by: Yardstick) -> Motion:
     """
     _check_topology(sequence, by)
     fps = frame_rate(sequence)
-    status = sequence["status"] if "status" in sequence else None
+    status = sequence.arrays.get("status")
     usable = usable_frames(status, _finite(sequence))
     frames = np.flatnonzero(usable)
     if len(frames) < LEAST_FRAMES:

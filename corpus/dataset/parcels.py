@@ -1,8 +1,8 @@
 """The face in 53 small regions, whose motions are compared with each other.
 
-Every part is cut by itself, so that no small region reaches from a lip to the skin or from a brow to a lid. The cuts are
-the same on both sides: vertices are folded onto one side, gathered around seeds by Lloyd's algorithm from seeds as far
-apart as possible, and unfolded. Nothing is drawn by chance.
+Every part is cut by itself, so that no small region reaches from a lip to the skin or from a brow to a lid. The cuts
+are the same on both sides: vertices are folded onto one side, gathered around seeds that begin as far apart as possible
+(Lloyd's algorithm), and unfolded. Nothing is drawn by chance.
 """
 
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ def _gather(points: Float[np.ndarray, "n 3"], *, pairs: int, middles: int) -> tu
 
 
 def _seeds(points: Float[np.ndarray, "n 3"], *, pairs: int, middles: int) -> Float[np.ndarray, "n_seeds 3"]:
-    """First the middle ones, spread over the height of the middle line; then each as far as possible from all others."""
+    """Last the middle ones, spread over the middle line's height; each other as far as possible from all before it."""
     inner = points[points[:, 0] <= np.quantile(points[:, 0], 0.15)]
     heights = np.quantile(inner[:, 1], (np.arange(middles) + 0.5) / max(middles, 1))
     middle = [inner[np.abs(inner[:, 1] - height).argmin()] * (0, 1, 1) for height in heights]

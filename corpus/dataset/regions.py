@@ -5,7 +5,7 @@ subject's. Lengths are fractions of the distance between the outer corners of th
 a template's size does not matter.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -43,6 +43,11 @@ RIGHT_BROW, LEFT_BROW = range(17, 22), range(22, 27)
 RIGHT_EYE, LEFT_EYE = range(36, 42), range(42, 48)
 OUTER_LIPS = range(48, 60)
 BRIDGE, TIP, NOSE_BASE, CHIN = 27, 30, 33, 8
+# the twin of each of the 68 points on the other side
+TWIN = (
+    *range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46, 39, 38, 37, 36,
+    41, 40, 54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65,
+)  # fmt: skip
 LABEL = {part: number for number, part in enumerate(PARTS)}
 NO_PART = -1
 
@@ -58,13 +63,27 @@ class FaceRegions:
 
     def mask(self, region: str) -> Bool[np.ndarray, "n_verts"]:
         """The vertices of a part or a union; raises KeyError for other names."""
-        parts = UNIONS[region] if region in UNIONS else (region,)
+        parts = UNIONS.get(region, (region,))
         return np.isin(self.part_of, [LABEL[part] for part in parts])
 
     @cached_property
     def steady(self) -> Bool[np.ndarray, "n_verts"]:
         """Where the head's rigid motion is measured."""
         return np.isin(self.part_of, [LABEL[part] for part in STEADY_PARTS])
+
+    @classmethod
+    def from_json(
+        cls, told: Mapping[str, Sequence[int]], *, name: str, template: Vertices, faces: Faces
+    ) -> "FaceRegions":
+        """From what `to_json` gives; raises InputError where a part is missing or names vertices that there are not."""
+        part_of = np.full(len(template), NO_PART)
+        for part, number in LABEL.items():
+            vertices = np.array(told.get(part, ()), dtype=object)
+            whole = all(type(each) is int and 0 <= each < len(template) for each in vertices)
+            if part not in told or not whole:
+                raise InputError(f"the regions of {name} are damaged: {part}", hint="the file is of another kind")
+            part_of[vertices.astype(int)] = number
+        return cls(name, template, faces, part_of)
 
     def to_json(self) -> dict[str, list[int]]:
         """Vertex numbers of every region, counted from 0."""
@@ -80,7 +99,8 @@ class _Cutter:
     """Gives every vertex of a template its part: the later rules only get what the earlier ones left."""
 
     def __init__(self, topology: FaceTopology) -> None:
-        self.masks, self.landmarks, self.name = topology.masks, topology.landmarks, topology.name
+        self.masks, self.name = topology.masks, topology.name
+        self.landmarks = even(topology.landmarks)
         self.vertices = topology.template.astype(np.float64)
         self.x, self.y, self.z = self.vertices.T
         self.side = np.abs(self.x)
@@ -117,7 +137,7 @@ class _Cutter:
         jaw_line = chin_y - self._m(8) + 0.2 * self.side  # it rises towards the ears
         return (self.y > jaw_line) & (self.z > self._points([BRIDGE], "nose")[0][2] - self._m(80))
 
-    def _m(self, mm: float) -> float:
+    def _m(self, mm: int | float) -> float:
         """Metres on this template of a length on a mean face."""
         return mm * 1e-3 * self.unit
 
@@ -125,7 +145,10 @@ class _Cutter:
         lips, upper, lower = (self.masks[name] for name in ("lips", "upper_lip", "lower_lip"))
         points = self._points(OUTER_LIPS, "lips")
         corners_y = points[[points[:, 0].argmin(), points[:, 0].argmax()], 1].mean()
-        undecided = lips & ~upper & ~lower
+        # the landmarks belong to the lips, even where the model's mask ends a little before them
+        near = distance_to_line(self.vertices, points, closed=True) < self._m(1)
+        near[[int(np.linalg.norm(self.vertices - point, axis=1).argmin()) for point in points]] = True
+        undecided = (lips | near) & ~upper & ~lower
         return [
             ("upper_lip", upper | (undecided & (self.y >= corners_y))),
             ("lower_lip", lower | (undecided & (self.y < corners_y))),
@@ -182,6 +205,14 @@ class _Cutter:
 
     def _sided(self, name: str, where: np.ndarray) -> list[tuple[str, np.ndarray]]:
         return [(f"{name}_left", where & (self.x >= 0)), (f"{name}_right", where & (self.x < 0))]
+
+
+def even(landmarks: Float[np.ndarray, "68 3"]) -> Float[np.ndarray, "68 3"]:
+    """Landmarks that are the same on both sides: the mean of each and its mirrored twin; one that is NaN is filled."""
+    both = np.stack([landmarks, landmarks[list(TWIN)] * [-1, 1, 1]]).astype(np.float64)
+    known = np.isfinite(both).all(axis=2, keepdims=True)
+    total = np.where(known, both, 0.0).sum(axis=0)
+    return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
 def distance_to_line(

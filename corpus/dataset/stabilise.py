@@ -22,7 +22,7 @@ FLOOR_M = 1e-5  # errors below this are not told apart
 
 @dataclass(frozen=True)
 class Stabiliser:
-    """Brings each of the frames it was made of into the head frame: x to the subject's left, y up, z forward, metres."""
+    """Brings the frames it was made of into the head frame: x to the subject's left, y up, z forward, metres."""
 
     rotations: Float[np.ndarray, "n_frames 3 3"]
     translations: Float[np.ndarray, "n_frames 3"]
