@@ -10,17 +10,19 @@ from corpus.release.layout import FILES_TABLE, SEQUENCES_TABLE, SUBJECTS_TABLE, 
 from corpus.release.sums import sha256
 
 CONTEXT: dict[str, Any] = {
-    "@language": "en", "@vocab": "https://schema.org/", "citeAs": "cr:citeAs", "column": "cr:column",
-    "conformsTo": "dct:conformsTo", "containedIn": "cr:containedIn", "cr": "http://mlcommons.org/croissant/",
-    "rai": "http://mlcommons.org/croissant/RAI/", "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"}, "dct": "http://purl.org/dc/terms/",
-    "examples": {"@id": "cr:examples", "@type": "@json"}, "extract": "cr:extract", "field": "cr:field",
-    "fileProperty": "cr:fileProperty", "fileObject": "cr:fileObject", "fileSet": "cr:fileSet", "format": "cr:format",
-    "includes": "cr:includes", "isLiveDataset": "cr:isLiveDataset", "jsonPath": "cr:jsonPath", "key": "cr:key",
-    "md5": "cr:md5", "parentField": "cr:parentField", "path": "cr:path", "recordSet": "cr:recordSet",
-    "references": "cr:references", "regex": "cr:regex", "repeated": "cr:repeated", "replace": "cr:replace",
-    "sc": "https://schema.org/", "separator": "cr:separator", "source": "cr:source", "subField": "cr:subField",
-    "transform": "cr:transform",
+    "@language": "en", "@vocab": "https://schema.org/", "arrayShape": "cr:arrayShape", "citeAs": "cr:citeAs",
+    "column": "cr:column", "conformsTo": "dct:conformsTo", "containedIn": "cr:containedIn",
+    "cr": "http://mlcommons.org/croissant/", "rai": "http://mlcommons.org/croissant/RAI/",
+    "data": {"@id": "cr:data", "@type": "@json"}, "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/", "description": {"@container": "@language"},
+    "equivalentProperty": "cr:equivalentProperty", "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract", "field": "cr:field", "fileProperty": "cr:fileProperty", "fileObject": "cr:fileObject",
+    "fileSet": "cr:fileSet", "format": "cr:format", "includes": "cr:includes", "isArray": "cr:isArray",
+    "isLiveDataset": "cr:isLiveDataset", "jsonPath": "cr:jsonPath", "key": "cr:key", "md5": "cr:md5",
+    "name": {"@container": "@language"}, "parentField": "cr:parentField", "path": "cr:path",
+    "recordSet": "cr:recordSet", "references": "cr:references", "regex": "cr:regex", "repeated": "cr:repeated",
+    "replace": "cr:replace", "samplingRate": "cr:samplingRate", "sc": "https://schema.org/",
+    "separator": "cr:separator", "source": "cr:source", "subField": "cr:subField", "transform": "cr:transform",
 }  # fmt: skip
 TYPES = {str: "sc:Text", int: "sc:Integer", float: "sc:Float", bool: "sc:Boolean"}
 TABLES: dict[str, tuple[str, type, str, str]] = {
@@ -28,8 +30,8 @@ TABLES: dict[str, tuple[str, type, str, str]] = {
     "subjects": (SUBJECTS_TABLE, SubjectRow, "pseudonym", "A row for each person."),
     "files": (FILES_TABLE, FileRow, "name", "A row for each file in the shards, and where its bytes are."),
 }
-# field -> the field that it refers to
-REFERENCES = {"sequences/subject": "subjects/pseudonym", "files/id": "sequences/id"}
+# field -> the field that it refers to; mlcroissant 1.1 cannot follow a second one
+REFERENCES = {"sequences/subject": "subjects/pseudonym"}
 COMPONENT_TEXT = {
     "meshes": "Meshes of one topology, one npz for each sequence.",
     "audio": "Speech as 16-bit WAV, from the first frame to the last.",
@@ -63,7 +65,7 @@ def croissant(folder: Path, content: Content) -> dict[str, Any]:
 
 def _tables(folder: Path) -> list[dict[str, Any]]:
     return [
-        _file_object(folder, path, name=f"{name}.parquet", kind="application/vnd.apache.parquet", text=text)
+        _file_object(folder, path, name=f"{name}.parquet", kind="application/x-parquet", text=text)
         for name, (path, _, _, text) in TABLES.items()
     ]
 

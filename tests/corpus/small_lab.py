@@ -131,10 +131,10 @@ def write_small_sequence(path: Path, take: Path, *, seed: int, model: str = "can
         "cameras": {serial: {**camera, "world_from_camera": np.eye(4).tolist()} for serial in SERIALS},
     }  # fmt: skip
 
-    def read_frame(frame: int) -> dict[str, np.ndarray]:
+    def read_frame(frame: int) -> dict[str, Any]:
         return {
             "vertices": (moved[frame] @ turn.T + shift[frame]).astype(np.float32),
-            "timestamps_usec": np.int64(usec[frame]), "rotation": np.float32([0, 1, 0, 0]),
+            "timestamps_usec": np.int64(usec[frame]), "rotation": np.array([0, 1, 0, 0], np.float32),
             "translation": shift[frame].astype(np.float32), "status": np.uint8(0),
             "depth_residual_mm": np.float32(1.5), "expression": np.zeros(3, np.float32),
         }  # fmt: skip
