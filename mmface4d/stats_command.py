@@ -58,7 +58,8 @@ def _refuse_overwriting(paths: tuple[Path, ...], html: Path | None) -> None:
 
 
 def _gathered(paths: tuple[Path, ...]) -> "Gathered":
-    from corpus.dataset.gather import of_files, of_lab
+    from corpus.dataset.gather import of_files, of_lab, of_release
+    from corpus.release.layout import RECORD
     from mmface4d.lab import LAB_FILE, open_lab
 
     folder = next((path for path in paths if path.is_dir()), None)
@@ -68,6 +69,8 @@ def _gathered(paths: tuple[Path, ...]) -> "Gathered":
         raise UsageError(f"{folder} is a folder: give it alone", hint="or give sequence files only")
     if (folder / LAB_FILE).is_file():
         return of_lab(open_lab(folder))
+    if (folder / RECORD).is_file():
+        return of_release(folder)
     raise InputError(f"{folder} is neither a lab nor a release", hint="a lab has a lab.toml")
 
 
@@ -76,8 +79,8 @@ def _regions(gathered: "Gathered") -> "dict[str, FaceRegions]":
     from corpus.dataset.regions import face_regions
     from mmface4d.model_topology import model_topology
 
-    regions, unknown = {}, {}
-    for model in dict.fromkeys(each.model for each in gathered.recordings):
+    regions, unknown = dict(gathered.regions), {}
+    for model in dict.fromkeys(each.model for each in gathered.recordings if each.model not in regions):
         try:
             regions[model] = face_regions(model_topology(model))
         except Mmface4dError as error:

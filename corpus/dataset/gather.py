@@ -3,17 +3,22 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from corpus.dataset.items import Item, lab_index
+from corpus.dataset.regions import FaceRegions
 from corpus.dataset.summary import Person
 from corpus.dataset.survey import Recording, content_fingerprint
 from mmface4d.errors import InputError, Mmface4dError
 from mmface4d.lab import Lab
-from mmface4d.sequence import load_sequence
+from mmface4d.sequence import MeshSequence, load_sequence
+
+if TYPE_CHECKING:
+    from corpus.release.reader import Release
 
 MOST_MODEL_NAME = 64
 NOT_RECONSTRUCTED = "not reconstructed"
@@ -30,6 +35,7 @@ class Gathered:
     people: dict[str, Person] = field(default_factory=dict)
     left_out: Counter[str] = field(default_factory=Counter)
     damaged: list[str] = field(default_factory=list)
+    regions: dict[str, FaceRegions] = field(default_factory=dict)  # of the models that bring their own
 
     def add(self, make: partial[Recording]) -> None:
         """Takes a recording in, or notes why its file cannot be read."""
@@ -53,6 +59,57 @@ def of_lab(lab: Lab) -> Gathered:
             name = f"{item.session.name}/{item.sequence.stem}"
             gathered.add(partial(recording_of, item.sequence, name=name, subject=person.pseudonym, emotion=emotion))
     return gathered
+
+
+def of_release(path: Path) -> Gathered:
+    """The sequences of a release, measured by the topology that it brings; raises InputError where it is damaged."""
+    from corpus.release.reader import open_release
+
+    release = open_release(path)
+    model = release.record.model
+    gathered = Gathered(f"{release.record.name} {release.record.version}")
+    gathered.regions[model] = _released_regions(release)
+    for item in release.items():
+        row, subject = item.row, item.subject
+        gathered.people.setdefault(
+            subject.pseudonym, Person(subject.pseudonym, subject.age_band or None, subject.gender or None)
+        )
+        recording = Recording(
+            name=row.id, model=model, fingerprint=row.sha256, read=partial(_read_released, path, row.id),
+            subject=row.subject, emotion=row.emotion,
+        )  # fmt: skip
+        gathered.recordings.append(recording)
+    return gathered
+
+
+@cache
+def _opened(path: Path) -> "Release":
+    """Once in a process: its tables are large."""
+    from corpus.release.reader import open_release
+
+    return open_release(path)
+
+
+def _read_released(path: Path, item_id: str) -> MeshSequence:
+    release = _opened(path)
+    arrays = release.mesh(release.item(item_id))
+    if "time_usec" not in arrays:
+        raise InputError(f"{item_id} is damaged: it has no time_usec", hint="see: mmface4d release verify")
+    return MeshSequence(path / item_id, {**arrays, "faces": release.faces, "timestamps_usec": arrays["time_usec"]})
+
+
+def _released_regions(release: "Release") -> FaceRegions:
+    from corpus.release.layout import TEMPLATE
+
+    count, path = release.record.vertex_count, release.path / TEMPLATE
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+        template = np.array([line.split()[1:4] for line in lines if line.startswith("v ")], dtype=np.float32)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged: {error}", hint="see: mmface4d release verify") from error
+    if template.shape != (count, 3) or not np.isfinite(template).all():
+        raise InputError(f"{path} has not {count} vertices", hint="see: mmface4d release verify")
+    return FaceRegions.from_json(release.regions, name=release.record.model, template=template, faces=release.faces)
 
 
 def of_files(paths: Sequence[Path]) -> Gathered:

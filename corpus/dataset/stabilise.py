@@ -8,7 +8,7 @@ sequence: were they free too, a raised brow or a flared nostril would be taken f
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 
 from mmface4d.arrays import Vertices
 
@@ -93,7 +93,7 @@ def rigid_fits(
 
 
 def usable_frames(
-    status: Int[np.ndarray, "n_frames"] | None, finite: Bool[np.ndarray, "n_frames"]
+    status: Integer[np.ndarray, "n_frames"] | None, finite: Bool[np.ndarray, "n_frames"]
 ) -> Bool[np.ndarray, "n_frames"]:
     """Frames in which the face was seen: by their status (0 or 1) where there is one, and without gaps in the mesh."""
     return finite if status is None else finite & (status <= 1)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import combinations
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -194,7 +193,7 @@ def usable_cores() -> int:
 
 def _to_json(motion: Motion) -> dict[str, Any]:
     """As it is kept; correlations in thousandths, of each pair once."""
-    pairs = [motion.correlation[pair] for pair in combinations(range(len(motion.correlation)), 2)]
+    pairs = motion.correlation[np.triu_indices(len(motion.correlation))].tolist()
     return {
         **{name: getattr(motion, name) for name in ("model", "frames", "usable", "steps", "fps", "steady_residual_m")},
         "frames_by_status": {str(code): count for code, count in motion.frames_by_status.items()},
@@ -207,8 +206,8 @@ def _to_json(motion: Motion) -> dict[str, Any]:
 
 def _from_json(record: dict[str, Any]) -> Motion:
     place_m = np.array(record["place_m"], dtype=np.float64).reshape(-1, 3)
-    correlation = np.eye(len(place_m))
-    rows, columns = np.triu_indices(len(place_m), 1)
+    correlation = np.zeros((len(place_m), len(place_m)))
+    rows, columns = np.triu_indices(len(place_m))
     values = np.array([np.nan if each is None else each / CORRELATION_STEPS for each in record["correlation"]])
     correlation[rows, columns] = correlation[columns, rows] = values
     return Motion(

@@ -40,8 +40,9 @@ def nodding(seconds: float) -> np.ndarray:
 
 
 def write_face(
-    path: Path, moves: Offsets, *, fps: float = 30.0, frames: int = 60, head: Callable[[float], np.ndarray] | None = None,
-    status: np.ndarray | None = None, times: np.ndarray | None = None, model: str = "canonical", noise_mm: float = 0.0,
+    path: Path, moves: Offsets, *, fps: float = 30.0, frames: int = 60,
+    head: Callable[[float], np.ndarray] | None = None, status: np.ndarray | None = None,
+    times: np.ndarray | None = None, model: str = "canonical", noise_mm: float = 0.0,
 ) -> Path:  # fmt: skip
     """The mean face; each region in `moves` is displaced as a whole, in the head frame."""
     by = canonical()
@@ -59,8 +60,8 @@ def write_face(
         vertices = transform(HEAD_TO_WORLD, vertices) + 1e-3 * noise_mm * rng.standard_normal(vertices.shape)
         return {
             "vertices": vertices.astype(np.float32),
-            "timestamps_usec": np.int64(round(1e6 * seconds)),
-            "status": codes[number],
+            "timestamps_usec": np.array(round(1e6 * seconds)),
+            "status": np.array(codes[number]),
         }
 
     faces = by.regions.faces.astype(np.int32)

@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from corpus.dataset.parcels import CUTS, Parcels, face_parcels
 from corpus.dataset.regions import NO_PART, PARTS, REGION_NAMES, UNIONS, FaceRegions, face_regions
@@ -21,6 +21,16 @@ def topology(name: str) -> FaceTopology:
     return model_topology(name)
 
 
+@cache
+def regions_of(name: str) -> FaceRegions:
+    return face_regions(topology(name))
+
+
+@cache
+def parcels_of(name: str) -> Parcels:
+    return face_parcels(regions_of(name))
+
+
 @pytest.fixture(params=["canonical", "ict"])
 def face(request: pytest.FixtureRequest) -> tuple[FaceTopology, FaceRegions]:
     try:
@@ -29,7 +39,7 @@ def face(request: pytest.FixtureRequest) -> tuple[FaceTopology, FaceRegions]:
         pytest.skip(
             f"the model {request.param} is not among the models in {os.environ.get('MMFACE4D_MODELS', 'the home')}"
         )
-    return found, face_regions(found)
+    return found, regions_of(request.param)
 
 
 Face = tuple[FaceTopology, FaceRegions]
@@ -38,7 +48,7 @@ Face = tuple[FaceTopology, FaceRegions]
 def nearest(topology: FaceTopology, rows: range) -> np.ndarray:
     points = topology.landmarks[list(rows)]
     points = points[np.isfinite(points).all(1)]
-    return cKDTree(topology.template).query(points)[1]
+    return np.asarray(KDTree(topology.template).query(points)[1])
 
 
 def test_parts_are_disjoint_and_unions_are_what_they_say(face: Face) -> None:
@@ -77,7 +87,7 @@ def test_landmarks_lie_in_their_regions(face: Face, region: str, rows: range) ->
 
 def test_both_sides_are_the_same(face: Face) -> None:
     topology, regions = face
-    mirrored = cKDTree(topology.template).query(topology.template * [-1, 1, 1])[1]
+    mirrored = KDTree(topology.template).query(topology.template * [-1, 1, 1])[1]
     for part in PARTS:
         twin = part.replace("_left", "_RIGHT").replace("_right", "_left").replace("_RIGHT", "_right")
         here, there = regions.mask(part), regions.mask(twin)[mirrored]
@@ -105,7 +115,7 @@ def test_regions_are_read_as_they_were_told(face: Face) -> None:
 
 @pytest.mark.parametrize("wrong", [[10**9], [-1], ["1"], [1.5], [True]])
 def test_damaged_regions_are_refused(wrong: list) -> None:
-    regions = face_regions(topology("canonical"))
+    regions = regions_of("canonical")
     told = {**regions.to_json(), "chin": wrong}
     with pytest.raises(InputError, match="damaged: chin"):
         FaceRegions.from_json(told, name="x", template=regions.template, faces=regions.faces)
@@ -121,7 +131,7 @@ def test_a_model_without_brows_is_refused() -> None:
 
 @pytest.fixture
 def parcels(face: Face) -> Parcels:
-    return face_parcels(face[1])
+    return parcels_of(face[0].name)
 
 
 def test_small_regions_fill_the_face_and_stay_in_their_parts(face: Face, parcels: Parcels) -> None:
