@@ -24,6 +24,7 @@ COMMANDS = {
     "reconstruct": ("reconstruct.commands:reconstruct", "Turn a take into a mesh sequence."),
     "view": ("reconstruct.view.commands:view", "Write a preview video and a report of a take or a sequence."),
     "stats": ("mmface4d.stats_command:stats", "Measure how the faces of a lab or some sequences move."),
+    "release": ("corpus.release.commands:release", "Publish a lab's sequences, check a release, take people out."),
     "model": ("reconstruct.models.commands:model", "List, add and show morphable models."),
 }
 # a folder that may not be written, a file where a folder should be: the user's to mend, whichever command met it

@@ -35,7 +35,7 @@ def write_npz(path: Path, arrays: dict[str, Any]) -> None:
                 if isinstance(value, Streamed):
                     _write_streamed(member, value)
                 else:
-                    np.lib.format.write_array(member, np.asarray(value), version=(1, 0), allow_pickle=False)
+                    np.lib.format.write_array(member, np.asarray(value, order="C"), version=(1, 0), allow_pickle=False)
 
 
 def _write_streamed(member: Any, value: Streamed) -> None:
@@ -55,7 +55,10 @@ def read_npz(data: bytes, *, name: str) -> dict[str, np.ndarray]:
     """The arrays of an npz in memory; raises InputError where it is none, or would grow when unpacked."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            return {info.filename.removesuffix(".npy"): _array(archive, info) for info in archive.infolist()}
+            infos = archive.infolist()
+            if sum(info.file_size for info in infos) > len(data):  # as where several names mean the same bytes
+                raise ValueError("it would grow when unpacked")
+            return {info.filename.removesuffix(".npy"): _array(archive, info) for info in infos}
     except Exception as error:  # numpy and zipfile raise a dozen kinds on damaged and hostile files
         raise InputError(f"{name} is damaged: {error}", hint="see what else is: mmface4d release verify") from error
 
