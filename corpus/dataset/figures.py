@@ -18,7 +18,7 @@ AXIS_INKS = ("#7ba7d9", "#2563a8", "#e0a526")
 AXIS_WORDS = ("x, to the left", "y, up", "z, forward")
 UNKNOWN_INK = "#8a8f98"
 SUBJECT_INKS = (
-    "#2563a8", "#c5362c", "#2f9e66", "#e0a526", "#7a4fb0", "#2fa39a", "#d0679d", "#6f9a2f", "#8c5a3c", "#5b6b7f",
+    "#2563a8", "#c5362c", "#2f9e66", "#e0a526", "#7a4fb0", "#d0679d", "#2fa39a", "#6f9a2f", "#8c5a3c", "#5b6b7f",
     "#1f77b4", "#ff7f0e",
 )  # fmt: skip
 HEAT = ((226, 234, 244), (37, 99, 168))
@@ -176,7 +176,7 @@ def part_matrix(names: Sequence[str], values: Float[np.ndarray, "n n"]) -> str:
             corner = (left + column * cell, top + row * cell)
             marks.append(bar(corner, cell - 1.5, cell - 1.5, f'fill="{ink}" rx="3"', title.replace("_", " ")))
             if shown:
-                light = ' style="fill:#fff"' if abs(value) > 0.62 else ""
+                light = ' style="fill:#fff"' if abs(value) > 0.5 else ' style="fill:#1f2328"'
                 x, y = corner[0] + cell / 2 - 1, corner[1] + cell / 2 + 4
                 marks.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle"{light}>{value:.2f}</text>')
     return svg(marks, width=HALF, height=round(top + cell * len(names) + 4))

@@ -47,7 +47,8 @@ HOW = {
     ),
     "correlation": (
         "mean over the axes of Pearson's correlation over time between the frame-to-frame displacements of the means "
-        f"of two small regions, mean over sequences weighted by steps; edges are those of {EDGE} or more"
+        f"of two small regions, mean over sequences weighted by steps; edges are those of {EDGE} or more; halves of "
+        "the face that move as mirror images do so against each other along x"
     ),
 }
 

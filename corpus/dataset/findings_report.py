@@ -269,7 +269,8 @@ def _graph_section(found: Findings, graph: Graph, picture: FacePicture) -> str:
     lead = (
         f"{len(graph.correlation)} small regions of the face, {_plural(graph.sequences, 'sequence')}. Two are joined "
         f"where their motions correlate by {EDGE} or more: the mean over the axes of Pearson's correlation over time "
-        "between their frame-to-frame displacements, mean over sequences."
+        "between their frame-to-frame displacements, mean over sequences. The halves of a mouth move sideways against "
+        "each other, so that few lines cross the middle."
     )
     several = f", {graph.model}" if len(found.graphs) > 1 else ""
     return markup.section(f"What moves together{several}", lead, content)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import date
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,12 +23,15 @@ from corpus.dataset.motion import Motion, measure_motion
 from corpus.dataset.regions import REGION_NAMES
 from corpus.dataset.summary import Person, speeds, style_share
 from corpus.dataset.survey import Recording, Surveyed, content_fingerprint, survey
+from corpus.release.writer import BuildOptions, build_release
 from mmface4d.errors import InputError
-from mmface4d.lab import create_lab
+from mmface4d.lab import Lab, create_lab
+from mmface4d.model_topology import model_topology
 from mmface4d.sequence import load_sequence
-from tests.corpus.faces_in_motion import Offsets, canonical, wave, write_face
+from mmface4d.session import ScriptItem
+from tests.corpus.faces_in_motion import Offsets, canonical, nodding, wave, write_face
 from tests.corpus.in_process import run_here
-from tests.corpus.small_lab import add_session, person
+from tests.corpus.small_lab import PERIOD_USEC, START_USEC, TODAY, add_session, person, sentences
 
 TALKING: Offsets = {"lips": wave(1, amplitude_mm=2, hertz=3), "brows": wave(2, amplitude_mm=1, hertz=2)}
 LIPS = REGION_NAMES.index("lips")
@@ -320,8 +324,8 @@ def test_what_cannot_be_measured_is_said(
 def test_only_what_may_be_used_is_measured(tmp_path: Path) -> None:
     lab = create_lab(tmp_path / "lab")
     add_session(lab, person("P01"), script=_script(), frames=12)
-    add_session(lab, person("P02", "audio", "mesh").model_copy(update={"withdrawn": person("P01").consent.date}),
-                script=_script(), frames=12)  # type: ignore[union-attr]  # fmt: skip
+    add_session(lab, person("P02", "audio", "mesh").model_copy(update={"withdrawn": date(2026, 11, 3)}),
+                script=_script(), frames=12)  # fmt: skip
     gathered = of_lab(lab)
     assert {each.subject for each in gathered.recordings} == {"P01"}
     assert gathered.left_out == {"consent withdrawn": 2}
@@ -332,10 +336,66 @@ def test_only_what_may_be_used_is_measured(tmp_path: Path) -> None:
     assert (shown["sequences"], shown["subjects"], shown["ages"]) == (2, 1, {"34": 1})
 
 
-def _script():
-    from tests.corpus.small_lab import sentences
+def _script() -> list[ScriptItem]:
+    return sentences(2)  # neutral and happy
 
-    return sentences(2)
+
+@pytest.fixture(scope="module")
+def known_lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Two people whose lips move by 1 and 2 mm, twice as far when happy, at 20 frames a period; heads nod."""
+    lab = create_lab(tmp_path_factory.mktemp("known") / "lab")
+    at = 1e-6 * (START_USEC + PERIOD_USEC * np.arange(41))  # the takes' own
+    for number, name in enumerate(("P01", "P02"), 1):
+        path = add_session(lab, person(name), script=_script(), frames=41)
+        for times, file in enumerate(sorted((path / "sequences").iterdir()), 1):
+            moves = {"lips": wave(1, amplitude_mm=number * times, hertz=1.5)}
+            write_face(file, moves, frames=41, head=nodding, times=at)
+    return lab
+
+
+def check_known(shown: dict, people: list[str]) -> None:
+    """What the lab above must give: 4 amplitudes a period, 1.5 periods a second."""
+
+    def lips(part: dict) -> list[float]:
+        return [part["regions"]["lips"]["mm_per_s"][axis] for axis in "xyz"]
+
+    assert lips(shown["speeds"]) == pytest.approx([0, 6 * (1 + 2 + 2 + 4) / 4, 0], abs=0.1)
+    assert lips(shown["by_emotion"]["neutral"]) == pytest.approx([0, 6 * 1.5, 0], abs=0.1)
+    assert lips(shown["by_emotion"]["happy"]) == pytest.approx([0, 6 * 3.0, 0], abs=0.1)
+    found = sorted(lips(shown["by_subject"][name])[1] for name in people)
+    assert found == pytest.approx([6 * 1.5, 6 * 3.0], abs=0.1)
+    assert shown["by_subject"].keys() == set(people)
+    assert shown["speeds"]["regions"]["jaw"]["length_mm_per_s"] < 0.1
+    assert shown["expressiveness"]["happy"]["speed_ratio"]["mouth"]["median"] == pytest.approx(2, rel=0.02)
+    assert shown["duration_s"]["median"] == pytest.approx(41 / 30, abs=1e-3)
+    assert shown["genders"] == {"female": 2}
+
+
+def test_a_lab_of_known_motion(known_lab: Lab) -> None:
+    done = run_here("stats", known_lab.path, "--json")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    check_known(shown, ["P01", "P02"])
+    assert shown["ages"] == {"34": 2}
+    assert shown["left_out"] == {}
+
+
+def test_a_release_of_it_gives_the_same(known_lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = known_lab.releases / "release-1.0.0"
+    build_release(known_lab, folder, BuildOptions(components=("meshes",)), topology=model_topology, today=TODAY)
+    done = run_here("stats", folder, "--json", "--html", tmp_path / "r.html")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout)
+    check_known(shown, sorted(shown["by_subject"]))
+    assert list(shown["ages"].values()) == [2]
+    shard = next((folder / "meshes").iterdir())
+    data = bytearray(shard.read_bytes())
+    data[5000] ^= 1
+    shard.write_bytes(data)
+    monkeypatch.setenv("MMFACE4D_CACHE", str(tmp_path / "empty"))
+    done = run_here("stats", folder, "--json")
+    assert done.returncode == 4
+    assert "damaged" in done.stderr
 
 
 def test_an_empty_lab_has_nothing_to_measure(tmp_path: Path) -> None:
