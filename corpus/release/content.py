@@ -59,6 +59,8 @@ class Content:
             "genders": _counted(row.gender for row in self.subjects),
             "age_bands": _counted(row.age_band for row in self.subjects),
             "consent": _counted(scope for row in self.subjects for scope in row.scopes.split()),
+            "alone": self._alone(),
+            "sound_start": _counted(row.sound_start for row in self.sequences if row.sound_start),
             "virtual_subjects": sum(row.virtual for row in self.subjects),
             "components": self._components(),
             "fitted_frames": self._fitted(),
@@ -86,6 +88,11 @@ class Content:
                 "bytes": sum(row.bytes for row in rows),
             }
         return found
+
+    def _alone(self) -> int:
+        """How many people are the only ones with their gender, age band and language."""
+        kinds = Counter((row.gender, row.age_band, row.language) for row in self.subjects)
+        return sum(count == 1 for count in kinds.values())
 
     def _fitted(self) -> float:
         frames = sum(row.frames for row in self.sequences)

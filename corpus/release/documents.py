@@ -137,8 +137,15 @@ def _processing(summary: Mapping[str, Any], record: ReleaseRecord) -> list[str]:
         "Recorded with synchronised colour and depth cameras and a microphone while a sentence was read with an "
         f"emotion; reconstructed with the model `{record.model}`. {100 * summary['fitted_frames']:.1f} % of the frames "
         f"were fitted, the others carried over from the frame before (`status`).{told}", "",
+        *_sound(summary),
         f"Vertices are stored as {record.vertices}; the largest error by that is {summary['max_error_mm']} mm.", "",
     ]  # fmt: skip
+
+
+def _sound(summary: Mapping[str, Any]) -> list[str]:
+    """How well sound and picture belong together."""
+    counts = ", ".join(f"{name}: {count}" for name, count in summary["sound_start"].items())
+    return [f"How the sound's start is known, in sequences: {counts}.", ""] if counts else []
 
 
 def _missing(summary: Mapping[str, Any]) -> list[str]:
@@ -149,6 +156,8 @@ def _missing(summary: Mapping[str, Any]) -> list[str]:
 def _limits(summary: Mapping[str, Any], record: ReleaseRecord) -> list[str]:
     limits = [
         "- A face is as good as a name: whoever knows a person may know them again by mesh, voice or picture.",
+        f"- {_many(summary['alone'], 'subject')} of {summary['subjects']} may be told by gender, age band and first "
+        "language alone, by those who know who took part.",
         "- Lenses are told with landmarks, depth and pictures; they tell which sequences share a camera.",
         "- Emotions are those that were asked for, read from a sheet, and not judged by others.",
         "- The inside of the mouth is not measured: teeth and tongue are those of the model, where it has any.",

@@ -6,7 +6,7 @@ they were recorded; without it `publish-picture` lets out mosaics of one picture
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -52,9 +52,12 @@ class Plan:
 
 def plan_release(
     items: Sequence[Item], *, identity: Identity, rules: SplitRules, components: tuple[str, ...],
-    previous: Release | None,
+    previous: Release | None, before: Mapping[str, str],
 ) -> Plan:  # fmt: skip
-    """The plan; raises InputError where nothing is left, or the previous release is another lab's."""
+    """The plan; `before` are the splits so far by released id.
+
+    Raises InputError where nothing is left, or the previous release is another lab's.
+    """
     if previous is not None and previous.record.key_fingerprint != identity.fingerprint:
         raise InputError(
             f"{previous.path} was made with another lab's key", hint="restore .release-key of the lab that made it"
@@ -68,7 +71,6 @@ def plan_release(
         raise InputError(
             f"nothing can be released: {_reasons(plan.missing)}", hint="reconstruct takes of people who consented"
         )
-    before = {} if previous is None else {s: split for split, ids in previous.splits.items() for s in ids}
     splits = assign((each.item.pseudonym or "" for each in usable), rules, identity=identity, before=before)
     for each in usable:
         split = splits[each.item.pseudonym or ""]

@@ -6,6 +6,7 @@ Nothing is unpacked, no name in an archive is believed, and nothing is a pickle.
 import hashlib
 import io
 import json
+import os
 import wave
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -74,7 +75,8 @@ class Release:
     def sequences(self) -> list[SequenceRow]:
         """The rows of `index/sequences.parquet`."""
         rows = read_table(self.path / SEQUENCES_TABLE, SequenceRow)
-        _refuse([row.id for row in rows if not ITEM_ID.fullmatch(row.id) or row.split not in SPLITS], SEQUENCES_TABLE)
+        wrong = [row.id for row in rows if not (ITEM_ID.fullmatch(row.id) and SHARD.fullmatch(row.shard))]
+        _refuse([*wrong, *(row.id for row in rows if row.split not in SPLITS)], SEQUENCES_TABLE)
         return rows
 
     @cached_property
@@ -208,13 +210,12 @@ def read_member(folder: Path, row: FileRow) -> bytes:
     """The bytes of a row, unverified; raises InputError where the shard ends before them."""
     try:
         with (folder / row.shard).open("rb") as file:
+            if row.offset + row.bytes > os.fstat(file.fileno()).st_size:
+                raise InputError(f"{row.shard} is cut short", hint=_HINT)
             file.seek(row.offset)
-            data = file.read(row.bytes)
+            return file.read(row.bytes)
     except OSError as error:
         raise InputError(f"{row.shard} cannot be read: {error.strerror}", hint=_HINT) from error
-    if len(data) != row.bytes:
-        raise InputError(f"{row.shard} is cut short", hint=_HINT)
-    return data
 
 
 def mesh_arrays(data: bytes, *, name: str) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from corpus.release.layout import MAX_MEMBER_BYTES, MEMBERS
 from corpus.release.npz import read_npz
 from corpus.release.reader import Release, ReleaseItem, mesh_arrays, sound_samples
-from mmface4d.errors import InputError
+from mmface4d.errors import InputError, MissingBackendError
 
 LOADED = ("mesh.npz", "audio.wav", "landmarks.npz")
 OF_MESH = ("vertices", "time_usec", "rotation", "translation", "expression", "status")
@@ -53,16 +53,25 @@ def stream(
 
     `shuffle` is how many samples wait to be shuffled; the shards are shuffled too where it is above 0.
     """
-    import webdataset as wds
-
+    wds = _webdataset()
     shards = sorted({row.shard for row in release.sequences if row.split == split})
-    stages: list[Any] = [wds.SimpleShardList([str(release.path / shard) for shard in shards])]  # type: ignore[attr-defined]
+    stages: list[Any] = [wds.SimpleShardList([str(release.path / shard) for shard in shards])]
     if shuffle:
-        stages.append(wds.detshuffle(seed=seed))  # type: ignore[attr-defined]
-    stages += [wds.split_by_node, wds.split_by_worker, _Expander(release, _known(load))]  # type: ignore[attr-defined]
+        stages.append(wds.detshuffle(seed=seed))
+    stages += [wds.split_by_node, wds.split_by_worker, _Expander(release, _known(load))]
     if shuffle:
-        stages.append(wds.shuffle(shuffle, seed=seed))  # type: ignore[attr-defined]
-    return wds.DataPipeline(*stages)  # type: ignore[attr-defined]
+        stages.append(wds.shuffle(shuffle, seed=seed))
+    return wds.DataPipeline(*stages)
+
+
+def _webdataset() -> Any:
+    try:
+        import webdataset
+    except ImportError as error:
+        raise MissingBackendError(
+            f"streams need webdataset: {error}", hint='pip install "mmface4d[release]"'
+        ) from error
+    return webdataset
 
 
 class _Expander:

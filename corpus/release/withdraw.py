@@ -13,6 +13,7 @@ from corpus.release.layout import LICENSE, MISSING, FileRow, MissingRow, Tombsto
 from corpus.release.missing import read_missing
 from corpus.release.reader import Release
 from corpus.release.shards import copy_members
+from corpus.release.verify import verify
 from corpus.release.versions import next_version
 from corpus.release.writer import history_of
 from mmface4d.errors import InputError
@@ -29,6 +30,7 @@ def withdraw_subjects(release: Release, subjects: Iterable[str], output: Path) -
     """
     gone = set(subjects)
     _refuse_unknown(release, gone)
+    _refuse_damaged(release)
     with building(output) as folder:
         content = _without(release, gone)
         content.files = _copy_shards(release, folder, gone={row.id for row in release.sequences if row.subject in gone})
@@ -76,6 +78,16 @@ def _refuse_unknown(release: Release, gone: set[str]) -> None:
         raise InputError(f"not in {release.path}: {', '.join(unknown[:20])}", hint=hint)
     if gone == release.subjects.keys():
         raise InputError("nobody would be left in the release", hint="delete the release, wherever it is")
+
+
+def _refuse_damaged(release: Release) -> None:
+    """New sums would call whole what is damaged."""
+    found = verify(release.path)
+    if not found.good:
+        raise InputError(
+            f"{release.path} is damaged: {found.lines()[0]}",
+            hint=f"see all of it: mmface4d release verify {release.path}",
+        )
 
 
 def _without(release: Release, gone: set[str]) -> Content:

@@ -16,6 +16,7 @@ from corpus.release.content import Content, changes_between
 from corpus.release.finishing import finish
 from corpus.release.identity import age_band, lab_identity
 from corpus.release.layout import CHANGELOG, FileRow, ReleaseRecord, SequenceRow, SubjectRow, Tombstone
+from corpus.release.ledger import remember, splits_so_far
 from corpus.release.meshes import MeshFacts, hash_of_faces, write_mesh
 from corpus.release.pictures import write_color, write_depth, write_preview
 from corpus.release.plan import Plan, Planned, missing, plan_release
@@ -23,6 +24,7 @@ from corpus.release.reader import Release, open_release
 from corpus.release.shards import Member, ShardSet
 from corpus.release.sound import write_sound
 from corpus.release.splits import SplitRules
+from corpus.release.tables import pyarrow_modules
 from corpus.release.versions import chosen_version, parts
 from mmface4d.errors import ConsentError, InputError
 from mmface4d.face_topology import FaceTopology
@@ -74,12 +76,14 @@ def build_release(
     Raises InputError where nothing can be released or a setting contradicts the release before, ConsentError where
     somebody withdraws meanwhile, and what `building` raises.
     """
+    pyarrow_modules()  # what is not there is better missed before hours of work
     with building(output) as folder:
         identity = lab_identity(lab.path, make=previous is None)
+        before = splits_so_far(lab.path, previous)
         gone = withdrawn_people(lab)
         plan = plan_release(
             lab_index(lab, today=today), identity=identity, rules=options.rules, components=options.components,
-            previous=previous,
+            previous=previous, before=before,
         )  # fmt: skip
         face = _matching(topology, plan)
         written = _write_shards(folder, lab, plan, options)
@@ -87,6 +91,7 @@ def build_release(
         finish(folder, content, face=face)
         if withdrawn_people(lab) != gone:
             raise ConsentError("somebody withdrew while the release was written", hint="run the same command again")
+    remember(lab.path, open_release(output), before=before)
     return content
 
 

@@ -18,6 +18,7 @@ import soundfile
 from corpus.dataset.items import lab_index
 from corpus.release.content import Content
 from corpus.release.layout import COMPONENTS
+from corpus.release.ledger import FILE as LEDGER
 from corpus.release.pictures import MOSAIC_BLOCKS, bare_jpeg, mosaic, read_videos
 from corpus.release.reader import Release, open_release
 from corpus.release.verify import verify
@@ -53,6 +54,8 @@ PEOPLE = [
 
 
 def build(lab: Lab, output: Path, options: BuildOptions = EVERYTHING, *, previous: Release | None = None) -> Content:
+    if previous is None:
+        (lab.path / LEDGER).unlink(missing_ok=True)  # as if there had been none before
     return build_release(lab, output, options, topology=model_topology, previous=previous, today=TODAY)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from corpus.release.identity import Identity, age_band, lab_identity
 from corpus.release.layout import SPLITS
+from corpus.release.ledger import FILE as LEDGER
 from corpus.release.reader import Release, open_release
 from corpus.release.splits import SplitRules, assign, hashed, read_rules
 from corpus.release.sums import read_sums
@@ -131,6 +132,29 @@ def test_a_later_release_keeps_names_and_splits(release: Release, tmp_path: Path
         build(lab, lab.releases / "r3", previous=second)
 
 
+def test_the_last_release_cannot_be_forgotten(tmp_path: Path) -> None:
+    lab = small_lab(tmp_path / "lab", [person("P01"), person("P02")], script=sentences(1))
+    rules = SplitRules(test=("P01", "P02"))
+    first = build(lab, tmp_path / "r1", BuildOptions(rules=rules))
+    with pytest.raises(InputError, match=r"last release is 1\.0\.0, and is not in"):
+        build(lab, tmp_path / "r2")
+    kept = next((lab.sessions / "session-P02").glob("sequences/*.npz")).rename(tmp_path / "kept.npz")
+    second = build(lab, tmp_path / "r2", previous=first)
+    assert (second.record.version, len(second.subjects), second.tombstones) == ("2.0.0", 1, [])
+    kept.rename(lab.sessions / "session-P02" / "sequences" / f"001-{sentences(1)[0].id}-v1.npz")
+    all_else = SplitRules(shares={"train": 1, "validation": 0, "test": 0})
+    third = build(lab, tmp_path / "r3", BuildOptions(rules=all_else), previous=second)
+    assert {row.split for row in third.subjects.values()} == {"test"}
+    assert third.record.version == "2.1.0"
+
+
+def test_a_damaged_release_gets_no_new_sums(release: Release, tmp_path: Path) -> None:
+    path = copied(release, tmp_path / "r")
+    (path / "LICENSE").write_text("another")
+    with pytest.raises(InputError, match="is damaged: changed LICENSE"):
+        withdraw_subjects(open_release(path), release.splits["test"], tmp_path / "r2")
+
+
 def test_who_withdraws_is_gone_everywhere(lab: Lab, release: Release, tmp_path: Path) -> None:
     gone = release.splits["test"][0]
     content = withdraw_subjects(release, [gone], tmp_path / "r2")
@@ -154,6 +178,7 @@ def test_who_withdraws_is_gone_everywhere(lab: Lab, release: Release, tmp_path: 
 
 def test_a_shard_that_is_shared_is_written_anew(lab: Lab, tmp_path: Path) -> None:
     options = BuildOptions(components=("meshes", "audio"), rules=SplitRules(test=NAMES))
+    (lab.path / LEDGER).unlink(missing_ok=True)
     first = build(lab, tmp_path / "r1", options)
     gone = sorted(first.subjects)[0]
     withdraw_subjects(first, [gone], tmp_path / "r2")
@@ -242,6 +267,7 @@ def test_the_card_comes_from_the_tables(release: Release) -> None:
 
 
 def test_build_from_the_command_line(lab: Lab, tmp_path: Path) -> None:
+    (lab.path / LEDGER).unlink(missing_ok=True)
     (tmp_path / "licence.txt").write_text("For research.\n")
     arguments = [
         "release",
