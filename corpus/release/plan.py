@@ -69,7 +69,7 @@ def plan_release(
     usable = _of_one_topology(usable, plan)
     if not usable:
         raise InputError(
-            f"nothing can be released: {_reasons(plan.missing)}", hint="reconstruct takes of people who consented"
+            f"nothing can be released: {reasons(plan.missing)}", hint="reconstruct takes of people who consented"
         )
     splits = assign((each.item.pseudonym or "" for each in usable), rules, identity=identity, before=before)
     for each in usable:
@@ -190,7 +190,8 @@ def missing(each: Planned, component: str, reason: str) -> MissingRow:
     return MissingRow(each.id, each.subject, sentence.id if sentence else "", component, reason)
 
 
-def _reasons(rows: Iterable[MissingRow]) -> str:
+def reasons(rows: Iterable[MissingRow]) -> str:
+    """Each reason with how often it holds."""
     counts: Counter[str] = Counter()
     for row in rows:
         counts[row.reason] += row.count

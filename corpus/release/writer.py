@@ -19,7 +19,7 @@ from corpus.release.layout import CHANGELOG, FileRow, ReleaseRecord, SequenceRow
 from corpus.release.ledger import remember, splits_so_far
 from corpus.release.meshes import MeshFacts, hash_of_faces, write_mesh
 from corpus.release.pictures import write_color, write_depth, write_preview
-from corpus.release.plan import Plan, Planned, missing, plan_release
+from corpus.release.plan import Plan, Planned, missing, plan_release, reasons
 from corpus.release.reader import Release, open_release
 from corpus.release.shards import Member, ShardSet
 from corpus.release.sound import write_sound
@@ -140,17 +140,20 @@ class _Item:
 
     def write(self, shards: ShardSet, written: _Written) -> None:
         """Nothing of it where its mesh cannot be written; what else fails is listed as missing."""
+        reason: str | None = FAILED["meshes"]
         try:
             self.sequence = load_sequence(self.planned.sequence)
             facts = write_mesh(self._path("meshes", "mesh.npz"), self.sequence, encoding=self.encoding)
+            reason = "the take is damaged"
             with open_take(self.planned.take) as take:
-                self._check(take)
+                if reason := self._mismatch(take):
+                    raise InputError(f"{take.path}: {reason}", hint="record or reconstruct it again")
                 for component in self.planned.components:
                     self._component(component, take, facts)
         except ConsentError as error:
             raise ConsentError("somebody withdrew while the release was written", hint="run it again") from error
         except InputError:
-            self.plan.missing.append(missing(self.planned, "all", FAILED["meshes"]))
+            self.plan.missing.append(missing(self.planned, "all", reason or FAILED["meshes"]))
             self._delete()
             return
         rows = shards.add(self.planned.split, self.members)
@@ -167,13 +170,16 @@ class _Item:
         for path in self.files.iterdir():
             path.unlink()
 
-    def _check(self, take: Take) -> None:
-        if self.planned.item.virtual and take.info.source.get("virtual") is not True:
-            raise InputError(f"{take.path} does not say that it is virtual", hint="record it again")
+    def _mismatch(self, take: Take) -> str | None:
+        """Why the take cannot be what its session says it is."""
+        item, source = self.planned.item, take.info.source
+        if item.virtual and source.get("virtual") is not True:
+            return "the take does not say that it is virtual"
+        if source.get("subject", item.pseudonym) != item.pseudonym:
+            return "the take is of another subject"
         self.frames = np.searchsorted(take.timestamps_usec, self.sequence.timestamps_usec)
         found = np.append(take.timestamps_usec, -1)[self.frames]
-        if (found != self.sequence.timestamps_usec).any():
-            raise InputError(f"{self.planned.sequence} is of another take", hint="reconstruct the take again")
+        return "the sequence is of another take" if (found != self.sequence.timestamps_usec).any() else None
 
     def _component(self, component: str, take: Take, facts: MeshFacts) -> None:
         before = len(self.members)
@@ -231,7 +237,7 @@ def _content(
     plan: Plan, written: _Written, options: BuildOptions, *, fingerprint: str, previous: Release | None
 ) -> Content:
     if not written.sequences or plan.topology is None:
-        raise InputError("nothing can be released: no sequence could be read", hint="reconstruct the takes again")
+        raise InputError(f"nothing can be released: {reasons(plan.missing)}", hint="reconstruct the takes again")
     before = {row.id: row.sha256 for row in previous.sequences} if previous else {}
     changes = changes_between(before, {row.id: row.sha256 for row in written.sequences})
     last = previous.record.version if previous else None

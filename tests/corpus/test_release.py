@@ -316,13 +316,16 @@ def test_what_is_damaged_or_missing_is_listed(tmp_path: Path) -> None:
     next((folders["P04"] / "takes").glob("*/audio.wav")).write_bytes(b"RIFF")
     (folders["P05"] / "session.json").write_text("{")
     next((folders["P06"] / "takes").glob("*/take.json")).unlink()
+    take = next((folders["P07"] / "takes").glob("*/take.json"))
+    take.write_text(take.read_text().replace('"kind": "test"', '"kind": "test", "subject": "P08"'))
     content = build(lab, tmp_path / "r", BuildOptions())
     assert {(row.component, row.reason) for row in content.missing} == {
+        ("all", "the take is of another subject"),
         ("all", "not reconstructed"), ("all", "the sequence is damaged"), ("landmarks", "no landmarks of all frames"),
         ("audio", "no sound that is placed in time"), ("all", "the session cannot be read"),
         ("all", "the kept take is not there"),
     }  # fmt: skip
-    assert len(content.sequences) == 3
+    assert len(content.sequences) == 2
 
 
 def test_sentences_that_hold_a_code_of_the_lab_stay_in(tmp_path: Path) -> None:
