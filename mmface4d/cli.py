@@ -23,7 +23,7 @@ COMMANDS = {
     "calibrate": ("calibration.commands:calibrate", "Find the cameras' poses on the actor's face."),
     "reconstruct": ("reconstruct.commands:reconstruct", "Turn a take into a mesh sequence."),
     "view": ("reconstruct.view.commands:view", "Write a preview video and a report of a take or a sequence."),
-    "stats": ("mmface4d.stats_command:stats", "Measure how the faces of a lab or some sequences move."),
+    "stats": ("mmface4d.stats_command:stats", "Measure how the faces of a lab, a release or files move."),
     "release": ("corpus.release.commands:release", "Publish a lab's sequences, check a release, take people out."),
     "model": ("reconstruct.models.commands:model", "List, add and show morphable models."),
 }

@@ -69,10 +69,12 @@ def style_scatter(
         marks.append(f'<line class="grid" x1="{left}" y1="{y:.1f}" x2="{HALF - right}" y2="{y:.1f}"/>')
         marks.append(text(x, height - bottom + 15, f"{share * most[0]:.3g}", "middle"))
         marks.append(text(left - 6, y + 4, f"{share * most[1]:.3g}", "end"))
-    for number, (subject, words, values) in enumerate(sorted(points, key=lambda point: point[0])):
+    for subject, words, values in points:
         x, y = place(values)
         shape = list(inks).index(subject) // len(SUBJECT_INKS) if subject in inks else 0
-        marks.append(_mark(x, y, shape, inks.get(subject, UNKNOWN_INK), words, radius=4.5 if number < 4000 else 2))
+        marks.append(
+            _mark(x, y, shape, inks.get(subject, UNKNOWN_INK), words, radius=4.5 if len(points) < 1000 else 2.5)
+        )
     marks.append(text(HALF - right, height - 6, f"lips along {AXIS_WORDS[across]}, mm/s", "end"))
     marks.append(text(left + 6, top + 12, f"lips along {AXIS_WORDS[up]}, mm/s"))
     return svg(marks, width=HALF, height=height)
@@ -178,7 +180,7 @@ def part_matrix(names: Sequence[str], values: Float[np.ndarray, "n n"]) -> str:
             if shown:
                 light = ' style="fill:#fff"' if abs(value) > 0.5 else ' style="fill:#1f2328"'
                 x, y = corner[0] + cell / 2 - 1, corner[1] + cell / 2 + 4
-                marks.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle"{light}>{value:.2f}</text>')
+                marks.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle"{light}>{signed(value)}</text>')
     return svg(marks, width=HALF, height=round(top + cell * len(names) + 4))
 
 
@@ -192,6 +194,11 @@ def count_bars(counts: Mapping[str, int], inks: Mapping[str, str] | None = None)
         marks.append(bar((LABEL, y), count * scale, 17, f'fill="{ink}" rx="2"', f"{name}: {count:,}"))
         marks.append(text(LABEL + count * scale + 6, y + 13, f"{count:,}"))
     return svg(marks, width=HALF, height=len(counts) * height + 6)
+
+
+def signed(value: float) -> str:
+    """Two digits, and no minus before nothing."""
+    return f"{round(value, 2) + 0.0:.2f}"
 
 
 def face(uri: str) -> str:

@@ -20,7 +20,7 @@ from mmface4d.page.svg import nice
 from mmface4d.sequence import STATUS
 
 SHOWN = ("lips", "jaw", "cheeks", "nose", "eyes", "brows", "forehead", "face")
-MOST_NAMED, MOST_SUBJECTS = 24, 200
+MOST_NAMED, MOST_SUBJECTS, MOST_MARKS = 24, 200, 4000
 # m/frame that the paper prints, with neither unit nor axis
 PUBLISHED = "MMFace4D 0.0025, MeshTalk 0.0016, VOCASET 0.0011"
 
@@ -161,17 +161,19 @@ def _style_section(found: Findings) -> str:
         for each in found.surveyed
         if each.motion is not None and each.motion.steps
     ]
-    if len(points) < 2:
+    if len(points) < 2 or not set(found.subjects) - {UNKNOWN}:
         return ""
     subjects = [name for name in found.subjects if name != UNKNOWN]
     inks = figures.subject_inks(subjects)
-    drawn = [(subject, f"{subject}, {words}", values.tolist()) for subject, words, values in points]
+    every = -(-len(points) // MOST_MARKS)
+    drawn = [(subject, f"{subject}, {words}", values.tolist()) for subject, words, values in points[::every]]
     plots = [figures.style_scatter(drawn, inks, axes=axes) for axes in ((0, 1), (2, 1))]
     named = markup.key((inks[name], name) for name in subjects[:MOST_NAMED])
     more = f"and {len(subjects) - MOST_NAMED} more" if len(subjects) > MOST_NAMED else ""
     content = f"<p>{named}{more}</p>" + f'<div class="plots">{"".join(f"<div>{each}</div>" for each in plots)}</div>'
     share = "" if found.style is None else f" {found.style:.0%} of the variance lies between subjects."
     lead = f"A mark is a sequence, its colour the subject: who speaks alike lies together.{share}"
+    lead += f" One in {every} is drawn." if every > 1 else ""
     return markup.section("Speaking style of the lips", lead, content)
 
 
@@ -231,11 +233,9 @@ def _without_neutral(rows: dict[str, dict[str, tuple[float, float, float]]]) -> 
 def _shift_faces(found: Findings, faces: dict[str, FacePicture]) -> str:
     """A small face for each emotion, its small regions coloured by how far they are held from neutral."""
     model = _main_model(found)
-    count = len(found.yardsticks[model].parcels)
     medians = {}
     for emotion in EMOTION_INKS:
-        shifts = [one.parcel_shift_mm for one in found.expressed if one.emotion == emotion]
-        shifts = [each for each in shifts if len(each) == count]
+        shifts = [one.parcel_shift_mm for one in found.expressed if (one.model, one.emotion) == (model, emotion)]
         if shifts and emotion != NEUTRAL:
             medians[emotion] = np.median(shifts, axis=0)
     if not medians:
@@ -298,10 +298,13 @@ def _people_section(found: Findings) -> str:
         ordered = {name: emotions[name] for name in (*EMOTION_INKS, UNKNOWN) if name in emotions}
         plots.append(("Sequences by emotion", figures.count_bars(ordered, EMOTION_INKS)))
     content = "".join(f"<div><h3>{markup.escape(title)}</h3>{plot}</div>" for title, plot in plots)
+    columns = "grid-template-columns:repeat(auto-fit,minmax(420px,540px))"  # a single one stays small
     seconds = spread(durations)
     lead = f"{seconds.smallest:.1f} to {seconds.largest:.1f} s, median {seconds.median:.1f} s."
     return markup.section(
-        "Durations and people" if found.people else "Durations", lead, f'<div class="plots">{content}</div>'
+        "Durations and people" if found.people else "Durations",
+        lead,
+        f'<div class="plots" style="{columns}">{content}</div>',
     )
 
 
@@ -332,4 +335,4 @@ def _time(seconds: float) -> str:
 
 
 def _value(value: float) -> str:
-    return f"{value:.2f}" if np.isfinite(value) else "unknown"
+    return figures.signed(value) if np.isfinite(value) else "unknown"

@@ -114,7 +114,7 @@ def _released_regions(release: "Release") -> FaceRegions:
 
 def of_files(paths: Sequence[Path]) -> Gathered:
     """Sequence files, of which nothing else is known; raises InputError where there is none."""
-    gathered = Gathered(paths[0].stem if len(paths) == 1 else f"{len(paths)} sequences")
+    gathered = Gathered(paths[0].stem + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""))
     for path in paths:
         if not path.is_file():
             raise InputError(

@@ -85,9 +85,7 @@ def measure_motion(sequence: MeshSequence, by: Yardstick) -> Motion:
             f"{sequence.path} has {len(frames)} usable frames of {len(usable)}", hint="reconstruct the take again"
         )
     steady = _steady(by.regions)
-    held = stabiliser(
-        np.asarray(sequence.vertices[frames][:, steady], np.float64), by.regions.template[steady].astype(np.float64)
-    )
+    held = stabiliser(_gathered(sequence, frames, steady), by.regions.template[steady].astype(np.float64))
     follows = _follows(sequence, frames, fps)
     sums, lengths, places = _accumulate(sequence, held, frames=frames, follows=follows, by=by)
     steps = max(int(follows.sum()), 1)
@@ -157,10 +155,21 @@ def _steady(regions: FaceRegions) -> Int[np.ndarray, "n_steady"]:
     return vertices[:: -(-len(vertices) // MOST_STEADY) or 1]
 
 
+def _gathered(
+    sequence: MeshSequence, frames: Int[np.ndarray, "n_usable"], vertices: Int[np.ndarray, "n_some"]
+) -> Float[np.ndarray, "n_usable n_some 3"]:
+    """Some vertices of some frames, without the others ever being in memory together."""
+    found = np.empty((len(frames), len(vertices), 3))
+    for row, frame in enumerate(frames.tolist()):
+        found[row] = sequence.vertices[frame][vertices]
+    return found
+
+
 def _follows(sequence: MeshSequence, frames: Int[np.ndarray, "n_usable"], fps: float) -> Bool[np.ndarray, "n_usable"]:
     """Whether each usable frame comes right after the one before: nothing between was lost or unusable."""
     seconds = sequence.timestamps_usec[frames] * 1e-6
-    near = (np.diff(frames) == 1) & (np.diff(seconds) < GAP / fps)
+    apart = np.diff(seconds)
+    near = (np.diff(frames) == 1) & (apart > 0) & (apart < GAP / fps)
     return np.concatenate([[False], near])
 
 

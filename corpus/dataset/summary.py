@@ -55,6 +55,7 @@ class Expressed:
     mean over its small regions; `parcel_shift_mm` is the same for each small region.
     """
 
+    model: str
     emotion: str
     speed_ratio: dict[str, float]
     shift_mm: dict[str, float]
@@ -172,6 +173,7 @@ def _compared(
     shift_mm = np.linalg.norm(motion.place_m - place_m, axis=1) * 1000
     rows = {region: REGION_NAMES.index(region) for region in COMPARED}
     return Expressed(
+        motion.model,
         emotion,
         speed_ratio={
             region: float(motion.length_mm_s[row] / max(usual.length_mm_s[row], 1e-9)) for region, row in rows.items()

@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -137,7 +138,13 @@ def _measured(
 
 def _finished(waiting: dict[Future[Motion | str], int]) -> Iterator[tuple[int, Motion | str]]:
     done, _ = wait(waiting, return_when=FIRST_COMPLETED)
-    yield from ((waiting.pop(each), each.result()) for each in done)
+    try:
+        yield from [(waiting.pop(each), each.result()) for each in done]
+    except BrokenProcessPool as error:
+        raise Mmface4dError(
+            "a worker process was ended by the system, most often for want of memory",
+            hint="run again with fewer --workers; what was measured is kept",
+        ) from error
 
 
 class _Measures:
