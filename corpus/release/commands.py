@@ -104,9 +104,7 @@ def _say(summary: dict[str, Any], output: Path, as_json: bool) -> None:
         return
     splits = ", ".join(f"{name} {n['subjects']}" for name, n in summary["splits"].items())
     click.echo(f"{output}: version {summary['version']}")
-    click.echo(
-        f"{summary['sequences']} sequences of {summary['subjects']} subjects ({splits}), {summary['hours']} hours"
-    )
+    click.echo(f"sequences {summary['sequences']}, hours {summary['hours']}, subjects {summary['subjects']} ({splits})")
     for row in summary["missing"]:
         click.echo(f"left out: {row['count']} x {row['component']}: {row['reason']}")
 

@@ -17,11 +17,12 @@ from corpus.release.meshes import Topology, topology_of
 from corpus.release.reader import Release
 from corpus.release.splits import SplitRules, assign
 from mmface4d.errors import InputError
+from mmface4d.files import read_json
 from mmface4d.sequence import load_sequence
+from mmface4d.session_folders import RECORD
 
 NOT_AGAIN = "was taken out of an earlier release"
 NO_CODES = "the sentence's id or text holds a code of the lab"
-MAX_SENTENCE_ID = 64
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ def plan_release(
     plan = Plan()
     named = _named(_permitted(items, identity, previous, plan), identity=identity, previous=previous)
     plan.permitted = {each.subject for each in named}
-    usable = [each for each in named if _is_whole(each, plan, codes=_codes(items))]
+    codes = _codes(items)
+    usable = [each for each in named if _is_whole(each, plan, codes=codes)]
     usable = _of_one_topology(usable, plan)
     if not usable:
         raise InputError(
@@ -106,7 +108,9 @@ def _named(items: list[Item], *, identity: Identity, previous: Release | None) -
     if len({identity.subject(name) for name in pseudonyms}) < len(pseudonyms):
         raise InputError("two subjects would get the same released name", hint="give one of them another pseudonym")
     found = []
-    for item in sorted(items, key=_age):
+    # older sessions first, so that a new one takes no name away
+    created = {session: _created(session) for session in {item.session for item in items}}
+    for item in sorted(items, key=lambda item: (created[item.session], item.session.name)):
         sentence, subject = item.sentence, identity.subject(item.pseudonym or "")
         if sentence is None or item.take is None:
             continue
@@ -117,13 +121,9 @@ def _named(items: list[Item], *, identity: Identity, previous: Release | None) -
     return found
 
 
-def _age(item: Item) -> tuple[str, str, str]:
-    """Older sessions first, so that a new one takes no name away."""
-    from mmface4d.files import read_json
-    from mmface4d.session_folders import RECORD
-
-    created = read_json(item.session / RECORD).get("created", "") if (item.session / RECORD).is_file() else ""
-    return str(created), item.session.name, item.sentence.id if item.sentence else ""
+def _created(session: Path) -> str:
+    value = read_json(session / RECORD)
+    return str(value.get("created", "")) if isinstance(value, dict) else ""
 
 
 def _free(wanted: str, taken: set[str]) -> str:

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import signal
 import subprocess
 import tarfile
 import zipfile
@@ -263,6 +265,28 @@ def test_a_kill_leaves_nothing_that_looks_whole(lab: Lab, release: Release, tmp_
         assert target.exists() == after
     assert verify(target).good
     assert [path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")] == ["r"]
+
+
+def test_a_kill_in_the_middle_of_the_shards(lab: Lab, release: Release, tmp_path: Path) -> None:
+    from corpus.release.shards import TarWriter
+
+    add, calls = TarWriter.add, iter(range(100))
+
+    def deadly(*arguments: object, **options: object) -> object:
+        if next(calls) == 9:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return add(*arguments, **options)  # type: ignore[arg-type]
+
+    child = os.fork()
+    if child == 0:
+        TarWriter.add = deadly  # type: ignore[method-assign, assignment]
+        build(lab, tmp_path / "r")
+        os._exit(0)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    assert not (tmp_path / "r").exists()
+    build(lab, tmp_path / "r")
+    assert (tmp_path / "r" / "SHA256SUMS").read_bytes() == (release.path / "SHA256SUMS").read_bytes()
+    assert not list(tmp_path.glob(".r.partial"))
 
 
 def test_what_a_kill_left_is_thrown_away(lab: Lab, release: Release, tmp_path: Path) -> None:
