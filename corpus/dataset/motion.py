@@ -15,6 +15,7 @@ MOST_STEADY = 600  # vertices that the head's motion is measured on
 LEAST_FRAMES = 2
 LEAST_STEPS = 10  # for a correlation
 STILL_M = 2e-6  # a region whose frame-to-frame motion along an axis has a smaller RMS does not move along it
+MOST_SCALE = 3.0  # of a head against the model's mean; millimetres would be 1000
 GAP = 1.5  # frame times; frames further apart are no neighbours
 
 
@@ -85,7 +86,9 @@ def measure_motion(sequence: MeshSequence, by: Yardstick) -> Motion:
             f"{sequence.path} has {len(frames)} usable frames of {len(usable)}", hint="reconstruct the take again"
         )
     steady = _steady(by.regions)
-    held = stabiliser(_gathered(sequence, frames, steady), by.regions.template[steady].astype(np.float64))
+    head, template = _gathered(sequence, frames, steady), by.regions.template[steady].astype(np.float64)
+    _check_size(sequence, head, template)
+    held = stabiliser(head, template)
     follows = _follows(sequence, frames, fps)
     sums, lengths, places = _accumulate(sequence, held, frames=frames, follows=follows, by=by)
     steps = max(int(follows.sum()), 1)
@@ -141,6 +144,19 @@ def _check_topology(sequence: MeshSequence, by: Yardstick) -> None:
         raise InputError(
             f"{sequence.path} has another topology than the model {by.regions.name}",
             hint="it was made with another version of the model; reconstruct it again",
+        )
+
+
+def _check_size(
+    sequence: MeshSequence, head: Float[np.ndarray, "n_frames n_some 3"], template: Float[np.ndarray, "n_some 3"]
+) -> None:
+    """Raises InputError where a head is far from any head's size: another unit, or a fit that went astray."""
+    sizes = np.sqrt(np.square(head - head.mean(axis=1, keepdims=True)).sum(axis=2).mean(axis=1))
+    usual = float(np.sqrt(np.square(template - template.mean(axis=0)).sum(axis=1).mean()))
+    share = float(np.median(sizes)) / usual
+    if not 1 / MOST_SCALE < share < MOST_SCALE:
+        raise InputError(
+            f"{sequence.path} has a head {share:.3g} times as large as the model's", hint="its vertices must be metres"
         )
 
 

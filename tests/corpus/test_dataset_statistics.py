@@ -24,10 +24,10 @@ from corpus.dataset.regions import REGION_NAMES
 from corpus.dataset.summary import Person, speeds, style_share
 from corpus.dataset.survey import Recording, Surveyed, content_fingerprint, survey
 from corpus.release.writer import BuildOptions, build_release
-from mmface4d.errors import InputError
+from mmface4d.errors import InputError, Mmface4dError
 from mmface4d.lab import Lab, create_lab
 from mmface4d.model_topology import model_topology
-from mmface4d.sequence import load_sequence
+from mmface4d.sequence import MeshSequence, load_sequence
 from mmface4d.session import ScriptItem
 from tests.corpus.faces_in_motion import Offsets, canonical, nodding, wave, write_face
 from tests.corpus.in_process import run_here
@@ -97,6 +97,17 @@ def test_the_fingerprint_is_the_contents(tmp_path: Path) -> None:
     same_again = write_face(tmp_path / "two.npz", TALKING, frames=3)
     other = write_face(tmp_path / "three.npz", TALKING, frames=3, noise_mm=1e-3)
     assert content_fingerprint(one) == content_fingerprint(same_again) != content_fingerprint(other)
+
+
+def _die() -> MeshSequence:
+    os._exit(9)
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_told(recording: Recording, tmp_path: Path) -> None:
+    dying = [replace(recording, fingerprint=str(number), read=_die) for number in range(8)]
+    with pytest.raises(Mmface4dError, match="a worker process was ended"):
+        survey(dying, of(), workers=2, cache=tmp_path / "cache")
 
 
 @pytest.mark.slow

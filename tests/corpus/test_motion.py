@@ -118,6 +118,21 @@ def test_another_topology_is_refused(tmp_path: Path) -> None:
         measure_motion(sequence, canonical())
 
 
+@pytest.mark.parametrize("scale", [1000.0, 0.01, 1e30])
+def test_another_unit_than_metres_is_refused(tmp_path: Path, scale: float) -> None:
+    sequence = load_sequence(write_face(tmp_path / "s.npz", CHIN_UP, frames=3))
+    sequence.arrays["vertices"] = sequence.vertices * np.float32(scale)
+    with pytest.raises(InputError, match="times as large"):
+        measure_motion(sequence, canonical())
+
+
+def test_a_larger_head_is_measured_in_its_own_metres(tmp_path: Path) -> None:
+    sequence = load_sequence(write_face(tmp_path / "s.npz", CHIN_UP))
+    before = speed(measure_motion(sequence, canonical()), "chin")
+    sequence.arrays["vertices"] = sequence.vertices * np.float32(1.3)
+    assert speed(measure_motion(sequence, canonical()), "chin") == pytest.approx(1.3 * before, abs=0.02)
+
+
 @pytest.mark.parametrize("fps", [0.0, -1.0, np.nan, 5000.0])
 def test_the_rate_comes_from_the_timestamps_where_the_file_does_not_say(tmp_path: Path, fps: float) -> None:
     sequence = load_sequence(write_face(tmp_path / "s.npz", CHIN_UP, fps=50))
