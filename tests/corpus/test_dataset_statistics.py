@@ -391,6 +391,7 @@ def test_a_lab_of_known_motion(known_lab: Lab) -> None:
     assert shown["left_out"] == {}
 
 
+@pytest.mark.slow
 def test_a_release_of_it_gives_the_same(known_lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = known_lab.releases / "release-1.0.0"
     build_release(known_lab, folder, BuildOptions(components=("meshes",)), topology=model_topology, today=TODAY)
