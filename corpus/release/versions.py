@@ -32,6 +32,7 @@ def chosen_version(wanted: str | None, previous: str | None, *, removed: bool, a
     least = next_version(previous, removed=removed, added=added)
     if wanted is None:
         return least
+    parts(wanted)
     if previous is not None and parts(wanted) < parts(least):
         why = "something was taken away" if removed else "something was added" if added else "it follows another one"
         raise InputError(f"version {wanted} is too low after {previous}: {why}", hint=f"choose {least} or a higher one")

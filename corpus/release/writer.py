@@ -241,11 +241,11 @@ def _content(
     before = {row.id: row.sha256 for row in previous.sequences} if previous else {}
     changes = changes_between(before, {row.id: row.sha256 for row in written.sequences})
     last = previous.record.version if previous else None
+    other_mesh = previous is not None and previous.record.topology_sha256 != plan.topology.faces_sha256
     version = chosen_version(
-        options.version, last, removed=changes["removed"] > 0, added=changes["added"] + changes["changed"] > 0
-    )
-    if options.version is not None:
-        parts(options.version)
+        options.version, last, removed=changes["removed"] > 0 or other_mesh,
+        added=changes["added"] + changes["changed"] > 0,
+    )  # fmt: skip
     record = ReleaseRecord(
         name=options.name, version=version, previous=last,
         components=tuple(name for name in FAILED if name in options.components),  # type: ignore[arg-type]

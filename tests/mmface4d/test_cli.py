@@ -36,6 +36,8 @@ Commands:
   calibrate    Find the cameras' poses on the actor's face.
   reconstruct  Turn a take into a mesh sequence.
   view         Write a preview video and a report of a take or a sequence.
+  stats        Measure how the faces of a lab, a release or files move.
+  release      Publish a lab's sequences, check a release, take people out.
   model        List, add and show morphable models.
 
   Examples:
