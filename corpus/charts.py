@@ -4,13 +4,13 @@ import math
 from bisect import bisect
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from html import escape
 
 import numpy as np
 
+from mmface4d.page.svg import bar as _bar
 from mmface4d.page.svg import nice, svg
+from mmface4d.page.svg import text as _text
 
-Number = int | float
 WIDTH, HALF = 1080, 520
 INK, SOFT_INK, RARE_INK, MISSING_INK = "#2563a8", "#9db9da", "#d9a520", "#c5362c"
 RARE = 0.1  # of an even share
@@ -167,18 +167,3 @@ def tone_bars(tones: Counter[str]) -> str:
         marks.append(_text(left + wide / 2, 46, words, "middle"))
         left += wide
     return svg(marks, width=HALF, height=54)
-
-
-def _bar(corner: tuple[Number, Number], wide: Number, tall: Number, look: str, words: str) -> str:
-    x, y = corner
-    size = f'width="{max(wide, 0):.1f}" height="{tall:.1f}"'
-    return f'<rect x="{x:.1f}" y="{y:.1f}" {size} {look}><title>{escape(words)}</title></rect>'
-
-
-def _text(
-    x: Number, y: Number, words: str, anchor: str = "start", *, ink: str = "", size: int = 0, turn: int = 0
-) -> str:  # fmt: skip
-    rules = (f"fill:{ink};font-weight:600;" if ink else "") + (f"font-size:{size}px" if size else "")
-    style = f' style="{rules}"' if rules else ""
-    turned = f' transform="rotate({turn} {x:.1f} {y:.1f})"' if turn else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{style}{turned}>{escape(words)}</text>'

@@ -25,6 +25,8 @@ COMMANDS = {
     "batch": ("reconstruct.batch_commands:batch", "See how far a batch is; bring it to a Slurm cluster."),
     "sequence": ("corpus.sequence_commands:sequence", "Write sequences for other programs, and read theirs."),
     "view": ("reconstruct.view.commands:view", "Write a preview video and a report of a take or a sequence."),
+    "stats": ("mmface4d.stats_command:stats", "Measure how the faces of a lab, a release or files move."),
+    "release": ("corpus.release.commands:release", "Publish a lab's sequences, check a release, take people out."),
     "model": ("reconstruct.models.commands:model", "List, add and show morphable models."),
 }
 # a folder that may not be written, a file where a folder should be: the user's to mend, whichever command met it

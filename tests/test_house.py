@@ -15,8 +15,9 @@ ALLOWED = {
     ("mmface4d/virtual_studio.py", "capture"), ("mmface4d/virtual_studio.py", "reconstruct"),
     ("mmface4d/demo_actor.py", "capture"), ("mmface4d/demo_actor.py", "reconstruct"),
     ("mmface4d/lab_rig.py", "capture"), ("mmface4d/lab_check.py", "capture"), ("mmface4d/lab_check.py", "reconstruct"),
-    ("mmface4d/lab_command.py", "reconstruct"),
+    ("mmface4d/lab_command.py", "reconstruct"), ("mmface4d/model_topology.py", "reconstruct"),
     ("mmface4d/doctor.py", "capture"), ("mmface4d/doctor.py", "reconstruct"),
+    ("mmface4d/stats_command.py", "corpus"),
     ("reconstruct/", "calibration.landmarks"), ("reconstruct/", "calibration.lift"),
 }  # fmt: skip
 FILES = sorted(path for room in ("mmface4d", *ROOMS) for path in (REPOSITORY / room).rglob("*.py"))

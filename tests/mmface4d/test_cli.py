@@ -38,6 +38,8 @@ Commands:
   batch        See how far a batch is; bring it to a Slurm cluster.
   sequence     Write sequences for other programs, and read theirs.
   view         Write a preview video and a report of a take or a sequence.
+  stats        Measure how the faces of a lab, a release or files move.
+  release      Publish a lab's sequences, check a release, take people out.
   model        List, add and show morphable models.
 
   Examples:

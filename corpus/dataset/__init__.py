@@ -1,0 +1,1 @@
+"""What a lab has recorded, seen as a data set: its items, regions of the face, statistics."""
