@@ -126,11 +126,16 @@ def control_c_twice(work: Path) -> Row:
             time.sleep(0.2)
         code = run.end(timeout_s=20)
     ended(row, run, code, (EXIT_INTERRUPTED,))
+    saved(row, session)
+    return row
+
+
+def saved(row: Row, session: Path) -> None:
+    """Recovers the take that was left unfinished; then the same command goes on."""
     row.lost = {"recovered": recover_all(session)}
     row.left = left(session)
     row.expect(len(row.left["whole"]) == 1, "the take cannot be recovered")
     goes_on(row, session)
-    return row
 
 
 def swapped_between_runs(work: Path) -> Row:
@@ -208,10 +213,7 @@ def full_disk(work: Path) -> Row:
         row.happened += f", {time.monotonic() - full_s:.1f} s after the disk was made small"
         row.expect("no space left" in run.text or "free" in run.text, "nobody was told of the disk")
         resize(ROOMY_BYTES)
-        row.lost = {"recovered": recover_all(session)}
-        row.left = left(session)
-        row.expect(len(row.left["whole"]) == 1, "the take cannot be recovered")
-        goes_on(row, session)
+        saved(row, session)
     return row
 
 

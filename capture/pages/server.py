@@ -267,12 +267,11 @@ class _Pages:
 
     async def _push(self, websocket: WebSocket, state: Callable[[], dict[str, Any]]) -> None:
         """Sends the state whenever it has changed, and now and then."""
-        sent, sent_s = None, 0.0
+        sent_s = 0.0
         with suppress(WebSocketDisconnect, RuntimeError):
             while True:
                 now = state()
-                if now != sent or time.monotonic() - sent_s > REPEAT_S:
+                if now != self._told.get(websocket) or time.monotonic() - sent_s > REPEAT_S:
                     await websocket.send_json(now)
-                    self._told[websocket] = sent = now
-                    sent_s = time.monotonic()
+                    self._told[websocket], sent_s = now, time.monotonic()
                 await asyncio.sleep(PUSH_S)

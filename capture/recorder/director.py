@@ -151,6 +151,13 @@ class Director:
             return "record", ""
         return self._pressed.get()
 
+    def _all_pressed(self) -> list[tuple[Command, str]]:
+        """What was pressed since somebody last looked."""
+        pressed = []
+        while not self._pressed.empty():
+            pressed.append(self._pressed.get())
+        return pressed
+
     def _onwards(self, item: ScriptItem) -> Move:
         """In automatic sessions, after all tries: to a sentence that this run has not tried yet, or to the end."""
         self._tried.add(item.id)
@@ -220,9 +227,7 @@ class Director:
 
     def _called_off(self, item: ScriptItem) -> Move | None:
         """Before anything is recorded, somebody may stop or quit; what else was pressed had no take to act on."""
-        early = []
-        while not self._pressed.empty():
-            early.append(self._pressed.get())
+        early = self._all_pressed()
         commands = [command for command, _ in early]
         for command, text in early:
             if command == "note":
@@ -270,8 +275,7 @@ class Director:
             heard += hops * HOP_S
             if self.settings.auto and voice.spoken and voice.quiet_s > self.settings.quiet_s:
                 break
-            while not self._pressed.empty():
-                held.append(self._pressed.get())
+            held += self._all_pressed()
             if any(command in ("stop", "keep", "retake", "record", "quit") for command, _ in held):
                 break
         for command in held:

@@ -133,7 +133,8 @@ class Surface:
         With `light_only`, the cosine and the weakness of what they meet stay 0, which is quicker.
         """
         answer = self._scene.cast_rays(rays)
-        depth_m = answer["t_hit"].numpy()
+        # what is kept must not be Open3D's own memory: it ends a program with exit code 1 that still holds some
+        depth_m = answer["t_hit"].numpy().copy()
         hit = np.isfinite(depth_m)
         corners = self.mesh.faces[answer["primitive_ids"].numpy()[hit]]
         second, third = answer["primitive_uvs"].numpy()[hit].T[..., None]

@@ -2,8 +2,9 @@
 
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 
@@ -54,3 +55,14 @@ def _run_at(start: float, function: Callable[[], Any]) -> NoReturn:
         code = 0
     finally:
         os._exit(code)
+
+
+def let_go_together(running: "Sequence[subprocess.Popen[str]]") -> None:
+    """Waits until every process has said `ready`, then sends each the line that it waits for."""
+    for process in running:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()

@@ -13,7 +13,7 @@ from mmface4d.permission import recording_permit
 from mmface4d.session import ScriptItem, Sheet, create_session, open_session
 from mmface4d.session_folders import find_sessions
 from mmface4d.subject import Consent, Subject, read_subject
-from tests.mmface4d.killing import killed_at
+from tests.mmface4d.killing import killed_at, let_go_together
 
 TODAY = date(2026, 11, 21)
 CONSENT = Consent(version="2", date=date(2026, 11, 2), scopes=("mesh", "audio"))
@@ -139,13 +139,7 @@ def makers(paths: list[Path]) -> list[str]:
         )
         for path, gender in zip(paths, genders, strict=False)
     ]  # fmt: skip
-    for process in running:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in running:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
+    let_go_together(running)
     return [process.communicate(timeout=30)[1].strip() for process in running]
 
 

@@ -24,7 +24,7 @@ from mmface4d.take import open_take
 from mmface4d.withdrawal import MARK, is_withdrawn, refuse_withdrawn_person, withdraw, withdrawn_people
 from tests.capture.small_take import DELAYS, camera, write_take
 from tests.conftest import RunCli
-from tests.mmface4d.killing import at_once, killed_at
+from tests.mmface4d.killing import at_once, killed_at, let_go_together
 
 TODAY = date(2026, 11, 21)
 CONSENT = Consent(version="2", date=date(2026, 11, 2), scopes=("mesh", "audio"))
@@ -269,13 +269,7 @@ def test_withdrawals_in_several_processes_do_not_disturb_each_other(lab: Path) -
         )
         for _ in range(4)
     ]
-    for process in running:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in running:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
+    let_go_together(running)
     said = [process.communicate(timeout=30)[0].strip() for process in running]
     assert [process.returncode for process in running] == [0] * 4
     assert said.count("6 []") == 1
