@@ -31,7 +31,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/installed-dev: $(VENV)/installed
 	@echo "installing what the tests need (once)"
-	@$(PIP_INSTALL) --editable ".[dev,capture,corpus,release,batch]"
+	@$(PIP_INSTALL) --editable ".[dev,capture,corpus,release,batch,animation]"
 	@touch $@
 
 demo: $(VENV)/installed
@@ -54,7 +54,7 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 
 docs: $(VENV)/installed-dev
-	@$(PIP_INSTALL) --editable ".[dev,capture,corpus,release,batch,docs]"
+	@$(PIP_INSTALL) --editable ".[dev,capture,corpus,release,batch,animation,docs]"
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
 	@echo "open build/docs/index.html"
 

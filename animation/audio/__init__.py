@@ -1,0 +1,1 @@
+"""What a model hears: features of speech at the frames' rate."""

@@ -1,0 +1,1 @@
+"""Clips to train on, from wherever they come."""

@@ -1,0 +1,1 @@
+"""Clips in the layouts that other systems read."""

@@ -1,0 +1,1 @@
+"""How far an animation is from the truth, each definition by its name."""

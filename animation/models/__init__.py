@@ -1,0 +1,1 @@
+"""audio2face and its peers, behind one interface."""

@@ -1,0 +1,1 @@
+"""A trained model at work: any length, streams, files for other programs."""
