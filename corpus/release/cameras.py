@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from corpus.release.npz import write_npz
 from corpus.release.pictures import missed
 from mmface4d.errors import InputError, Mmface4dError
+from mmface4d.npz import write_npz
 from mmface4d.rig_calibration import RigCalibration, parse_calibration
 from mmface4d.sequence import MeshSequence
 from mmface4d.take import Take

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float32, Int16
 
-from corpus.release.npz import Streamed, in_blocks, write_npz
 from mmface4d.errors import InputError
+from mmface4d.npz import Streamed, in_blocks, write_npz
 from mmface4d.sequence import MeshSequence
 
 KEPT_PER_FRAME = (

@@ -41,11 +41,11 @@ from corpus.release.layout import (
     Tombstone,
 )
 from corpus.release.meshes import dequantised
-from corpus.release.npz import read_npz
 from corpus.release.tables import read_table
 from mmface4d.arrays import Faces
 from mmface4d.errors import InputError
 from mmface4d.files import read_json
+from mmface4d.npz import read_npz
 from mmface4d.subject import mistakes
 
 _HINT = "see what is damaged with: mmface4d release verify"

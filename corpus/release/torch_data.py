@@ -13,9 +13,9 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from corpus.release.layout import MAX_MEMBER_BYTES, MEMBERS
-from corpus.release.npz import read_npz
 from corpus.release.reader import Release, ReleaseItem, mesh_arrays, sound_samples
 from mmface4d.errors import InputError, MissingBackendError
+from mmface4d.npz import read_npz
 
 LOADED = ("mesh.npz", "audio.wav", "landmarks.npz")
 OF_MESH = ("vertices", "time_usec", "rotation", "translation", "expression", "status")

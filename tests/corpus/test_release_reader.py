@@ -14,7 +14,6 @@ import pytest
 from torch.utils.data import DataLoader
 
 from corpus.release.layout import FILES_TABLE, RECORD, FileRow, SequenceRow
-from corpus.release.npz import read_npz, write_npz
 from corpus.release.reader import Release, open_release
 from corpus.release.splits import SplitRules
 from corpus.release.tables import read_table, write_table
@@ -22,6 +21,7 @@ from corpus.release.torch_data import FaceDataset, members, stream
 from corpus.release.writer import BuildOptions, build_release
 from mmface4d.errors import InputError
 from mmface4d.model_topology import model_topology
+from mmface4d.npz import read_npz, write_npz
 from tests.corpus.small_lab import TODAY, person, small_lab
 
 

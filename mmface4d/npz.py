@@ -14,6 +14,7 @@ from mmface4d.errors import InputError
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
 FRAMES_AT_ONCE = 16
+DAMAGED = "see what else is: mmface4d release verify"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def in_blocks(array: np.ndarray) -> Iterator[np.ndarray]:
         yield np.asarray(array[start : start + FRAMES_AT_ONCE])
 
 
-def read_npz(data: bytes, *, name: str) -> dict[str, np.ndarray]:
+def read_npz(data: bytes, *, name: str, hint: str = DAMAGED) -> dict[str, np.ndarray]:
     """The arrays of an npz in memory; raises InputError where it is none, or would grow when unpacked."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -60,7 +61,7 @@ def read_npz(data: bytes, *, name: str) -> dict[str, np.ndarray]:
                 raise ValueError("it would grow when unpacked")
             return {info.filename.removesuffix(".npy"): _array(archive, info) for info in infos}
     except Exception as error:  # numpy and zipfile raise a dozen kinds on damaged and hostile files
-        raise InputError(f"{name} is damaged: {error}", hint="see what else is: mmface4d release verify") from error
+        raise InputError(f"{name} is damaged: {error}", hint=hint) from error
 
 
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
