@@ -1,0 +1,127 @@
+"""A trained model on disk: `model.safetensors`, `config.json`, `preprocess.json` and `topology.npz`; no pickles.
+
+The weights' own metadata name the hash of `config.json` and `preprocess.json`, so that files of two models do not mix.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from torch import Tensor
+
+from animation.models.interface import AnimationModel
+from animation.training.preprocessing import PREPROCESS_FILE, Preprocessing, read_preprocessing, write_preprocessing
+from mmface4d.errors import InputError
+from mmface4d.files import atomic_path, read_json, write_json
+from mmface4d.subject import mistakes
+
+CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+MAX_WEIGHTS_BYTES = 16 << 30
+DAMAGED = "the checkpoint is damaged or mixed from two; copy the whole folder again, or train again"
+
+
+class ModelConfig(BaseModel):
+    """What a model is and how it came about: `config.json`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    format: Literal[1] = 1
+    model: str  # a name in animation.models.registry
+    options: dict[str, JsonValue] = Field(default_factory=dict)  # what the registry builds it with
+    seed: int = 0
+    training: dict[str, JsonValue] = Field(default_factory=dict)  # the settings of the run, all of them
+    data: str = ""  # the corpus' name
+    licence: str = ""  # the data's; it travels with the weights
+    version: str = ""  # of this program
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model in evaluation mode with what it needs to be used."""
+
+    model: AnimationModel
+    preprocessing: Preprocessing
+    config: ModelConfig
+
+
+def save_checkpoint(folder: Path, trained: Trained, *, told: dict[str, str] | None = None) -> None:
+    """Writes a checkpoint, the weights last; `told` goes into the weights' metadata, such as the update they are of."""
+    write_preprocessing(folder, trained.preprocessing)
+    write_json(folder / CONFIG_FILE, trained.config.model_dump(mode="json"))
+    write_weights(folder, trained.model, told=told or {})
+
+
+def write_weights(folder: Path, model: AnimationModel, *, told: dict[str, str]) -> None:
+    """Writes or replaces the weights of a folder that has its `config.json` and `preprocess.json`."""
+    from safetensors.torch import save_file
+
+    state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    with atomic_path(folder / WEIGHTS_FILE) as partial:
+        save_file(state, partial, metadata={"format": "pt", "settings_sha256": _settings_sha256(folder), **told})
+
+
+def load_checkpoint(folder: Path, *, device: torch.device | str = "cpu") -> Trained:
+    """Reads a checkpoint; raises InputError where it is missing, damaged, or its files do not belong together."""
+    config = read_config(folder)
+    preprocessing = read_preprocessing(folder)
+    if config.model != preprocessing.model:
+        raise InputError(f"{folder} is mixed of {config.model} and {preprocessing.model}", hint=DAMAGED)
+    model = _built(config, preprocessing)
+    _fill(model, _read_weights(folder), folder=folder)
+    return Trained(model.to(device).eval(), preprocessing, config)
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """A checkpoint's `config.json`; raises InputError."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no checkpoint: no such folder", hint="train one with: mmface4d train")
+    path = folder / CONFIG_FILE
+    try:
+        return ModelConfig.model_validate(read_json(path))
+    except ValidationError as error:
+        raise InputError(f"{path} is damaged: {mistakes(error)}", hint=DAMAGED) from error
+
+
+def _built(config: ModelConfig, preprocessing: Preprocessing) -> AnimationModel:
+    from animation.models.registry import build_model
+
+    return build_model(config.model, preprocessing.shape, config.options, seed=config.seed)
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise InputError(f"{folder} has no {WEIGHTS_FILE}", hint="its training has not come to a first validation yet")
+    if path.stat().st_size > MAX_WEIGHTS_BYTES:
+        raise InputError(f"{path} is larger than {MAX_WEIGHTS_BYTES >> 30} GiB", hint=DAMAGED)
+    try:
+        with safe_open(path, framework="pt") as file:
+            told: dict[str, Any] = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged: {error}", hint=DAMAGED) from error
+    if told.get("settings_sha256") != _settings_sha256(folder):
+        raise InputError(f"{path} belongs to another {CONFIG_FILE} or {PREPROCESS_FILE}", hint=DAMAGED)
+    return state
+
+
+def _fill(model: AnimationModel, state: dict[str, Tensor], *, folder: Path) -> None:
+    wanted = model.state_dict()
+    wrong = [name for name in wanted if name not in state or state[name].shape != wanted[name].shape]
+    wrong += [name for name in state if name not in wanted]
+    if wrong:
+        raise InputError(f"{folder / WEIGHTS_FILE} does not fit the model: {wrong[0]}", hint=DAMAGED)
+    bad = [name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if bad:
+        raise InputError(f"{folder / WEIGHTS_FILE} holds numbers that are none: {bad[0]}", hint=DAMAGED)
+    model.load_state_dict(state)
+
+
+def _settings_sha256(folder: Path) -> str:
+    """Of `config.json` and `preprocess.json`."""
+    return hashlib.sha256((folder / CONFIG_FILE).read_bytes() + (folder / PREPROCESS_FILE).read_bytes()).hexdigest()
