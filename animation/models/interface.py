@@ -1,7 +1,8 @@
 """The one interface of all animation models."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from jaxtyping import Float
@@ -29,6 +30,7 @@ class ModelShape:
     n_audio: int
     n_subjects: int  # training subjects, for models that know a speaker by number
     fps: float
+    masks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # vertices by name, for losses of regions
 
 
 class AnimationModel(nn.Module, ABC):
@@ -61,3 +63,25 @@ class AnimationModel(nn.Module, ABC):
     def trained(self, stage: str) -> list[nn.Parameter]:
         """The parameters that a stage changes; all of them where there is one stage."""
         return list(self.parameters())
+
+
+class ChunkableModel(AnimationModel):
+    """A model that encodes a style once and then decodes any stretch of speech, exact beyond its halo."""
+
+    @abstractmethod
+    def encode_style(self, style: Style) -> Float[Tensor, "n_batch n_style"]:
+        """What `decode` needs of a style, however many chunks follow."""
+
+    @abstractmethod
+    def decode(
+        self, audio: Float[Tensor, "n_batch n_frames n_audio"], template: Float[Tensor, "n_batch n_verts 3"],
+        style_code: Float[Tensor, "n_batch n_style"],
+    ) -> Float[Tensor, "n_batch n_frames n_verts 3"]:  # fmt: skip
+        """As `generate`; all frames are right that have `halo_frames` frames around them, or the clip's end."""
+
+    def generate(
+        self, audio: Float[Tensor, "n_batch n_frames n_audio"], template: Float[Tensor, "n_batch n_verts 3"],
+        style: Style,
+    ) -> Float[Tensor, "n_batch n_frames n_verts 3"]:  # fmt: skip
+        """Displacements of every frame."""
+        return self.decode(audio, template, self.encode_style(style))

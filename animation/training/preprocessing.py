@@ -48,7 +48,11 @@ class Preprocessing:
     def shape(self) -> ModelShape:
         """What the data fix of the model's size."""
         return ModelShape(
-            n_verts=self.topology.n_verts, n_audio=self.encoder.n_audio, n_subjects=len(self.subjects), fps=self.fps
+            n_verts=self.topology.n_verts,
+            n_audio=self.encoder.n_audio,
+            n_subjects=len(self.subjects),
+            fps=self.fps,
+            masks={name: tuple(mask.vertices.tolist()) for name, mask in self.topology.masks.items()},
         )
 
 
