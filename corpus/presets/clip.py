@@ -1,6 +1,5 @@
 """What is exported: a sequence, the take it was made of, and the names both go by."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,11 +8,11 @@ from typing import Any
 
 from corpus.presets.motion import Motion, Pose, steady_motion
 from mmface4d.errors import InputError, UsageError
+from mmface4d.names import safe_name
 from mmface4d.sequence import load_sequence
 from mmface4d.take import Take, open_take
 from mmface4d.withdrawal import refuse_withdrawn
 
-SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}")
 UNKNOWN_SUBJECT = "actor"
 
 
@@ -78,12 +77,6 @@ def _take(motion: Motion, path: Path) -> Take:
             hint="put it back; without it there is neither sound nor depth: --without-take",
         )
     return open_take(folder)
-
-
-def safe_name(text: str) -> str:
-    """The text as a file's name: other letters become hyphens, so that no path can hide in it."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-_")[:96]
-    return name if SAFE_NAME.fullmatch(name) else "unnamed"
 
 
 def refuse_equal_names(clips: Sequence[Clip]) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from corpus.presets.clip import SAFE_NAME
 from corpus.presets.gray_video import count_pictures, read_gray_video, video_rate
 from corpus.presets.mmface4d_files import MOST_VERTICES, ClipRecord, read_record
 from corpus.presets.nut_mesh import axis_path, read_nut_mesh
 from mmface4d.arrays import DepthImage
 from mmface4d.errors import InputError
 from mmface4d.files import atomic_path
+from mmface4d.names import SAFE_NAME
 from mmface4d.progress import progress
 from mmface4d.sequence import write_sequence
 

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mmface4d.errors import InputError, UsageError
+from mmface4d.frame_rates import frames_at_rate
 from mmface4d.sequence import MeshSequence
 from mmface4d.transforms import rotation_from_quaternion
 
@@ -66,8 +67,7 @@ class Motion:
         """The same at another rate: frame k at the time k / fps, linear between the frames that are there."""
         if fps == self.fps:
             return self
-        count = int(np.floor((len(self) - 1) * fps / self.fps + 1e-9)) + 1
-        rows = np.interp(np.arange(count) * self.fps / fps, np.arange(len(self)), self.rows)
+        rows = np.interp(frames_at_rate(len(self), self.fps, target_fps=fps), np.arange(len(self)), self.rows)
         whole = np.round(rows)
         return Motion(self.sequence, fps, np.where(np.abs(rows - whole) < 1e-6, whole, rows), self.pose)
 

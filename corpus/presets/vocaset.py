@@ -5,7 +5,7 @@ second frame of the 60 a second is taken; `templates.pkl` is a dict read with th
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from corpus.presets.numpy_pickle import pickle_arrays
 from corpus.presets.sound import SPEECH_RATE, cut_sound, write_wav
 from mmface4d.errors import InputError, UsageError
 from mmface4d.files import atomic_path, write_json
+from mmface4d.npy import write_npy
 from mmface4d.progress import Progress, progress
 
 FPS = 60.0
@@ -98,13 +99,13 @@ def _write_clip(clip: Clip, stem: str, folder: Path, *, bar: Progress) -> Export
 
 def _write_vertices(path: Path, motion: Motion, bar: Progress) -> None:
     """[T, 3 N] float32, frame by frame."""
-    width = 3 * motion.sequence.vertices.shape[1]
-    header = {"descr": "<f4", "fortran_order": False, "shape": (len(motion), width)}
-    with atomic_path(path) as partial, partial.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
+
+    def rows() -> Iterator[np.ndarray]:
         for vertices_m in motion:
-            file.write(vertices_m.astype("<f4").tobytes())
+            yield vertices_m.reshape(1, -1)
             bar.advance()
+
+    write_npy(path, rows(), shape=(len(motion), 3 * motion.sequence.vertices.shape[1]))
 
 
 def _write_templates(clips: Sequence[Clip], stems: dict[str, str], folder: Path) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float
 
 from mmface4d.arrays import Faces, Vertices
 from mmface4d.errors import ModelError
+from mmface4d.safe_pickle import dense, read_pickle
 from reconstruct.models.furnish import SURVEYED_HEADS, Bare, furnish, outward
 from reconstruct.models.landmark_sets import IBUG_GROUP, IBUG_TO_MEDIAPIPE
 from reconstruct.models.model import LandmarkTable, MorphableModel
-from reconstruct.models.safe_pickle import dense, read_pickle
 
 KEYS = ("v_template", "f", "shapedirs", "posedirs", "J_regressor", "weights")
 SHAPE_COLUMNS, EXPRESSION_COLUMNS = 300, 100

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corpus.presets.clip import open_clip, safe_name
+from corpus.presets.clip import open_clip
 from corpus.presets.motion import Motion, steady_motion
 from corpus.presets.sound import cut_sound
 from mmface4d.errors import ConsentError, InputError, UsageError
 from mmface4d.files import write_json
+from mmface4d.names import safe_name
 from mmface4d.sequence import load_sequence
 from mmface4d.withdrawal import MARK
 from tests.capture.small_take import START_USEC

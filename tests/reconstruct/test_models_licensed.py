@@ -13,13 +13,13 @@ from scipy import sparse
 from scipy.io import savemat
 
 from mmface4d.errors import ModelError
+from mmface4d.safe_pickle import dense, read_pickle
 from mmface4d.transforms import rotation_from_rotvec
 from reconstruct.models.bfm2009 import read_bfm2009
 from reconstruct.models.canonical import load_canonical
 from reconstruct.models.flame import JAW, read_flame
 from reconstruct.models.landmark_sets import IBUG_TO_MEDIAPIPE
 from reconstruct.models.model import REGIONS, MorphableModel
-from reconstruct.models.safe_pickle import dense, read_pickle
 
 SUBSTITUTES = {75: 64, 97: 2, 326: 2, 305: 294}
 

@@ -1,7 +1,8 @@
-"""Reading other people's model pickles without running what is in them.
+"""Reading other people's pickles of arrays without running what is in them.
 
-A pickle is a program. This reader admits only what SMPL-like model files need: numpy arrays, and stand-ins that merely
-hold the state of SciPy sparse matrices and chumpy arrays. Any other name in the file is refused before it is called.
+A pickle is a program. This reader admits only what SMPL-like model files and data sets need: numpy arrays, and
+stand-ins that merely hold the state of SciPy sparse matrices and chumpy arrays. Any other name in the file is refused
+before it is called.
 """
 
 import io
@@ -56,7 +57,7 @@ def read_pickle(path: Path, *, after: int = 0) -> Any:
     if not path.is_file():
         raise ModelError(f"{path} does not exist or is a folder", hint="give the file itself")
     if path.stat().st_size > MAX_FILE_BYTES:
-        raise ModelError(f"{path} is larger than {MAX_FILE_BYTES >> 30} GiB", hint="this is not a face model")
+        raise ModelError(f"{path} is larger than {MAX_FILE_BYTES >> 30} GiB", hint="this is no model and no template")
     try:
         return _ArraysOnly(io.BytesIO(path.read_bytes()[after:]), encoding="latin1").load()
     except ModelError as error:
@@ -104,12 +105,12 @@ class _ArraysOnly(pickle.Unpickler):
         if module_name.split(".")[0] == "chumpy" and global_name == "Ch":
             return HeldChumpy
         raise ModelError(
-            f"it asks for {module_name}.{global_name}, which no model file needs; nothing of it was run",
-            hint="do not trust this file; fetch the model from its makers again",
+            f"it asks for {module_name}.{global_name}, which arrays do not need; nothing of it was run",
+            hint="do not trust this file; fetch the file from its makers again",
         )
 
     def persistent_load(self, pid: Any) -> Any:
-        raise ModelError("it refers to objects outside of it", hint="fetch the model from its makers again")
+        raise ModelError("it refers to objects outside of it", hint="fetch the file from its makers again")
 
 
 def _empty_array(*_: Any) -> np.ndarray:
@@ -120,27 +121,27 @@ def _empty_array(*_: Any) -> np.ndarray:
 def _number(kind: np.dtype, data: bytes) -> Any:
     """One number; its kind is checked because an object scalar could hold anything."""
     if not isinstance(kind, np.dtype) or kind.kind not in "fiub" or len(data) != kind.itemsize:
-        raise ModelError("it holds a scalar that is no number", hint="fetch the model from its makers again")
+        raise ModelError("it holds a scalar that is no number", hint="fetch the file from its makers again")
     return np.frombuffer(data, kind)[0]
 
 
 def _from_buffer(buffer: Any, kind: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
     """An array as protocol 5 writes it."""
     if not isinstance(kind, np.dtype) or kind.kind not in "fiub":
-        raise ModelError("it holds an array that is not of numbers", hint="fetch the model from its makers again")
+        raise ModelError("it holds an array that is not of numbers", hint="fetch the file from its makers again")
     return np.frombuffer(buffer, kind).reshape(shape, order="F" if order == "F" else "C")
 
 
 def _encode(text: str, encoding: str = "latin1", *_: Any) -> bytes:
     """Bytes that Python 3 wrote with an old protocol."""
     if encoding not in ("latin1", "latin-1"):
-        raise ModelError(f"it asks for the encoding {encoding!r}", hint="fetch the model from its makers again")
+        raise ModelError(f"it asks for the encoding {encoding!r}", hint="fetch the file from its makers again")
     return text.encode("latin1")
 
 
 def _new_held(kind: type, *_: Any) -> Held:
     if not (isinstance(kind, type) and issubclass(kind, Held)):
-        raise ModelError(f"it makes an object of {kind!r}", hint="fetch the model from its makers again")
+        raise ModelError(f"it makes an object of {kind!r}", hint="fetch the file from its makers again")
     return kind()
 
 
