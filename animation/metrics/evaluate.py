@@ -1,0 +1,195 @@
+"""Judging a trained model on clips that it has never seen, by protocols that say whose style it is shown."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from animation.data.batches import clip_batch
+from animation.data.corpus import Mask, SpeechCorpus, Split
+from animation.data.prepared import Prepared, PreparedClip, prepare
+from animation.metrics.definitions import Definition, Pair, every_definition, masks_of
+from animation.metrics.errors import paired
+from animation.metrics.numbers import numbers_of
+from animation.metrics.protocols import PROTOCOLS, Protocol, choose_driver, drivers
+from animation.metrics.report import STILL, ClipScore, Report
+from animation.models.interface import AnimationModel
+from mmface4d.errors import InputError
+
+if TYPE_CHECKING:
+    from animation.training.checkpoint import Trained
+
+Tick = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One pass over a split; still faces have one too."""
+
+    protocol: Any
+    seed: int
+
+
+def evaluate(
+    trained: "Trained", corpus: SpeechCorpus, *, split: Split = "test", protocols: Sequence[Protocol] = PROTOCOLS,
+    seeds: Sequence[int] = (0,), cache: Path | None = None, tick: Tick | None = None,
+) -> Report:  # fmt: skip
+    """Measures a trained model on a split of a corpus; the corpus is brought to what the model was trained with.
+
+    `seeds` choose the drivers. Raises InputError where the corpus has another topology, the encoder is not the one of
+    the training, or nothing can be measured.
+    """
+    from animation.audio.registry import open_encoder
+
+    wanted = trained.preprocessing
+    _check_fits(trained, corpus)
+    encoder = open_encoder(wanted.encoder.spec)
+    if encoder.identity != wanted.encoder.identity:
+        raise InputError(
+            f"the encoder {wanted.encoder.spec} is not the one of the training: {encoder.identity}",
+            hint="use the same weights and versions as in the training",
+        )
+    prepared = prepare(
+        corpus, encoder=encoder, fps=wanted.fps, normalisation=wanted.normalisation, cache=cache, splits={split}
+    )
+    # a speaker's number is the model's, not this corpus'
+    prepared = replace(prepared, training_subjects=wanted.subjects)
+    report = evaluate_prepared(trained.model, prepared, split=split, protocols=protocols, seeds=seeds, tick=tick)
+    notes = [*report.notes, *_differing_masks(trained, corpus)]
+    return replace(report, model=wanted.model, trained_on=trained.config.data, notes=tuple(notes))
+
+
+def evaluate_prepared(
+    model: AnimationModel, prepared: Prepared, *, split: Split = "test", protocols: Sequence[Protocol] = PROTOCOLS,
+    seeds: Sequence[int] = (0,), tick: Tick | None = None,
+) -> Report:  # fmt: skip
+    """Measures a model in memory on clips that are prepared for it, one at a time; `tick` is called after each."""
+    clips = prepared.of_split(split)
+    if not clips or not protocols or not seeds:
+        raise InputError(
+            f"nothing to measure: {len(clips)} clips in the split {split} of {prepared.origin}, "
+            f"{len(protocols)} protocols, {len(seeds)} seeds",
+            hint="choose another split, or data that have one",
+        )
+    judge = _Judge(model, prepared, every_definition(), masks_of(prepared.topology.masks, prepared.topology.n_verts))
+    scores: list[ClipScore] = []
+    for clip in clips:
+        scores += judge.scores(clip, _runs(model, protocols, seeds))
+        if tick is not None:
+            tick()
+    return Report(
+        model=type(model).__name__,
+        weights_sha256=weights_sha256(model),
+        trained_on="",
+        data=prepared.origin,
+        licence=prepared.licence,
+        split=split,
+        fps=prepared.fps,
+        topology=prepared.topology.name,
+        topology_sha256=prepared.topology.sha256,
+        encoder=prepared.encoder_identity,
+        style=model.capabilities.style,
+        numbers=numbers_of(scores, judge.definitions, judge.masks),
+        clips=tuple(scores),
+        notes=tuple(_left_out(prepared, clips, protocols)),
+    )
+
+
+def predict(
+    model: AnimationModel, prepared: Prepared, clip: PreparedClip, *, driver: PreparedClip
+) -> Float32[np.ndarray, "n_frames n_verts 3"]:
+    """What the model makes of a clip's sound in the style of the driver, in metres. The model must be in eval mode."""
+    device = next(model.parameters()).device
+    batch = clip_batch(prepared, [clip], drivers=[driver]).to(device)
+    with torch.inference_mode():
+        displacement = model.generate(batch.audio, batch.template, batch.style)[0].float().cpu().numpy()
+    if not np.isfinite(displacement).all():
+        raise InputError(f"the model predicts no numbers for {clip.name}", hint="train it again, with a lower rate")
+    return (prepared.templates[clip.subject] + prepared.normalisation.displacements_m(displacement)).astype(np.float32)
+
+
+def weights_sha256(model: AnimationModel) -> str:
+    """Of all parameters and buffers with their names: which model a report is of."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Judge:
+    model: AnimationModel
+    prepared: Prepared
+    definitions: tuple[Definition, ...]
+    masks: dict[str, Mask]
+
+    def scores(self, clip: PreparedClip, runs: Sequence[_Run]) -> Iterator[ClipScore]:
+        """Of the face that keeps still, and of every run that has a driver for the clip."""
+        template = self.prepared.templates[clip.subject]
+        truth = (template + clip.displacement_m()).astype(np.float32)
+        yield self._score(clip, np.broadcast_to(template, truth.shape), truth=truth, run=_Run(STILL, 0), driver=None)
+        predicted: dict[str, np.ndarray] = {}
+        for run in runs:
+            if not drivers(self.prepared, clip, run.protocol):
+                continue
+            driver = choose_driver(self.prepared, clip, run.protocol, seed=run.seed)
+            # who sees no driver says the same whatever it is; a driver chosen twice need not be heard twice
+            key = driver.name if self.model.capabilities.style == "clip" else ""
+            if key not in predicted:
+                predicted[key] = predict(self.model, self.prepared, clip, driver=driver)
+            yield self._score(clip, predicted[key], truth=truth, run=run, driver=key or None)
+
+    def _score(
+        self, clip: PreparedClip, predicted: np.ndarray, *, truth: np.ndarray, run: _Run, driver: str | None
+    ) -> ClipScore:
+        both = paired(predicted, truth, length="strict", name=clip.name)
+        pair = Pair(*both, self.prepared.templates[clip.subject].astype(np.float64), self.prepared.fps)
+        shares = {each.name: each.measure(pair, self.masks[each.mask].vertices) for each in self.definitions}
+        return ClipScore(
+            clip=clip.name,
+            subject=clip.subject,
+            n_frames=clip.n_frames,
+            protocol=run.protocol,
+            seed=run.seed,
+            driver=driver,
+            shares={name: (share.total, share.weight) for name, share in shares.items()},
+        )
+
+
+def _runs(model: AnimationModel, protocols: Sequence[Protocol], seeds: Sequence[int]) -> list[_Run]:
+    """Each protocol with each seed; once only where no seed changes anything."""
+    chosen = {
+        protocol: seeds if model.capabilities.style == "clip" and protocol != "self" else seeds[:1]
+        for protocol in protocols
+    }
+    return [_Run(protocol, seed) for protocol, its_seeds in chosen.items() for seed in its_seeds]
+
+
+def _left_out(prepared: Prepared, clips: Sequence[PreparedClip], protocols: Sequence[Protocol]) -> Iterator[str]:
+    for protocol in protocols:
+        without = [clip.name for clip in clips if not drivers(prepared, clip, protocol)]
+        if without:
+            yield f"{protocol}: no driver for {len(without)} of {len(clips)} clips, such as {without[0]}; left out"
+
+
+def _check_fits(trained: "Trained", corpus: SpeechCorpus) -> None:
+    theirs, ours = corpus.topology, trained.preprocessing.topology
+    if theirs.sha256 != ours.sha256:
+        raise InputError(
+            f"{corpus.origin} has the topology {theirs.name} of {theirs.n_verts} vertices; the model was trained on "
+            f"another one, {ours.name} of {ours.n_verts}",
+            hint="evaluate on data of the same topology",
+        )
+
+
+def _differing_masks(trained: "Trained", corpus: SpeechCorpus) -> Iterator[str]:
+    known = trained.preprocessing.topology.masks
+    for name, mask in corpus.topology.masks.items():
+        if name in known and known[name].sha256 != mask.sha256:
+            yield f"the mask {name} of these data is not the one of the training data; the hash beside a number tells"
