@@ -34,6 +34,7 @@ class Clip:
     text: str = ""
     language: str = ""
     emotion: str = ""
+    fingerprint: str = ""  # changes with the frames and with the sound; empty: they must be read to tell
 
     @property
     def duration_s(self) -> float:

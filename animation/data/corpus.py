@@ -55,6 +55,7 @@ class SpeechCorpus:
     templates: Mapping[str, Vertices]  # by subject
     splits: Mapping[str, Split]  # by subject: splits are disjoint in identity
     licence: str = ""
+    notes: tuple[str, ...] = ()  # what a user should know of it: what was left out, and why
 
     def of_split(self, split: Split) -> tuple[Clip, ...]:
         """The clips of a split's subjects, in the corpus' order."""

@@ -1,16 +1,29 @@
 """Clips made ready for a model: displacements and speech features at one rate, on the disk, keyed by content."""
 
-from collections.abc import Collection, Mapping
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from animation.audio.encoder import AudioEncoder
-from animation.data.corpus import SPLITS, Split, SpeechCorpus, Topology
-from animation.data.normalisation import Normalisation
+from animation.audio.features import speech_features
+from animation.data.check import BLOCK_FRAMES, clip_mistakes, frame_mistakes, refuse, sound_mistakes
+from animation.data.clip import Clip, Sound
+from animation.data.corpus import SPLITS, SpeechCorpus, Split, Topology
+from animation.data.normalisation import Normalisation, fit_normalisation
+from animation.data.resample import resample_clip
 from mmface4d.arrays import Vertices
+from mmface4d.errors import InputError
+from mmface4d.files import user_cache_folder
+from mmface4d.npy import map_npy, write_npy
+from mmface4d.progress import Progress, progress
+
+VERSION = 1  # to be raised when the same clip gives other numbers
+_HINT = "delete this file, which can be made again, and run the command once more"
 
 
 @dataclass(frozen=True)
@@ -27,11 +40,11 @@ class PreparedClip:
 
     def features(self, start: int = 0, stop: int | None = None) -> Float32[np.ndarray, "n_read n_audio"]:
         """Speech features of frames start to stop."""
-        raise NotImplementedError
+        return np.array(map_npy(self.features_file, hint=_HINT)[start:stop])
 
     def displacement_m(self, start: int = 0, stop: int | None = None) -> Float32[np.ndarray, "n_read n_verts 3"]:
         """Frames start to stop as metres from the subject's template."""
-        raise NotImplementedError
+        return np.array(map_npy(self.motion_file, hint=_HINT)[start:stop])
 
 
 @dataclass(frozen=True)
@@ -53,14 +66,136 @@ class Prepared:
         """The clips of a split, in the corpus' order."""
         return tuple(clip for clip in self.clips if clip.split == split)
 
+    def clip(self, name: str) -> PreparedClip:
+        """One clip; raises InputError where there is none of that name."""
+        for each in self.clips:
+            if each.name == name:
+                return each
+        raise InputError(f"{self.origin} has no clip {name}", hint="see them all with: mmface4d clips show DATA")
+
 
 def prepare(
     corpus: SpeechCorpus, *, encoder: AudioEncoder, fps: float, normalisation: Normalisation | None = None,
     cache: Path | None = None, splits: Collection[Split] = SPLITS,
 ) -> Prepared:  # fmt: skip
-    """Prepares the clips of some splits; what the cache has of them is used.
+    """Prepares the clips of some splits; what the cache (the user's, where none is given) has of them is used.
 
     A normalisation is fitted to the training clips unless one is given. Raises InputError that names every clip that
-    cannot be used.
+    cannot be used: too short, not finite, of another topology, silent, or without the sound of a part.
     """
-    raise NotImplementedError
+    clips = [clip for clip in corpus.clips if corpus.splits.get(clip.subject, "train") in splits]
+    if not clips:
+        raise InputError(f"{corpus.origin} has no clip in {', '.join(splits)}", hint="see: mmface4d clips show DATA")
+    folder = cache or user_cache_folder() / "clips"
+    maker = _Maker(corpus, encoder, fps, folder)
+    with progress("clips prepared", len(clips)) as bar:
+        made = [maker.make(clip, bar) for clip in clips]
+    refuse(maker.mistakes, origin=corpus.origin)
+    return Prepared(
+        origin=corpus.origin, topology=corpus.topology, fps=fps, n_audio=encoder.n_audio,
+        encoder_identity=encoder.identity,
+        normalisation=normalisation or fit_normalisation(corpus.of_split("train"), corpus.templates),
+        clips=tuple(clip for clip in made if clip is not None), templates=corpus.templates,
+        training_subjects=corpus.subjects("train"), licence=corpus.licence,
+    )  # fmt: skip
+
+
+class _Maker:
+    """Makes the files of one clip after the other and gathers what speaks against them."""
+
+    def __init__(self, corpus: SpeechCorpus, encoder: AudioEncoder, fps: float, folder: Path) -> None:
+        self._corpus, self._encoder, self._fps, self._folder = corpus, encoder, fps, folder
+        self.mistakes: list[str] = []
+
+    def make(self, clip: Clip, bar: Progress) -> PreparedClip | None:
+        """None where something speaks against the clip."""
+        bar.advance()
+        said = clip_mistakes(clip, self._corpus)
+        if said:
+            self.mistakes += said
+            return None
+        try:
+            return self._make(clip)
+        except _UnusableError as error:
+            self.mistakes += error.mistakes
+        except InputError as error:
+            named = error.message if clip.name in error.message else f"{clip.name}: {error.message}"
+            self.mistakes.append(named)
+        return None
+
+    def _make(self, clip: Clip) -> PreparedClip:
+        resampled = resample_clip(clip, self._fps)
+        content = clip.fingerprint or _content(clip)
+        template = self._corpus.templates[clip.subject]
+        about = [VERSION, content, clip.fps, clip.n_frames, self._fps]
+        motion = self._kept(
+            "motion", [*about, hashlib.sha256(template.astype("<f4").tobytes()).hexdigest()],
+            lambda path: self._write_motion(path, clip, resampled),
+        )  # fmt: skip
+        features = self._kept(
+            "features", [*about, self._encoder.identity],
+            lambda path: self._write_features(path, clip, resampled),
+        )  # fmt: skip
+        return PreparedClip(
+            name=clip.name, subject=clip.subject, sentence=clip.sentence, split=self._corpus.splits[clip.subject],
+            n_frames=resampled.n_frames, features_file=features, motion_file=motion,
+        )  # fmt: skip
+
+    def _kept(self, kind: str, key: list[object], make: Callable[[Path], None]) -> Path:
+        """The file of a key, made where the cache does not have it whole."""
+        name = hashlib.sha256(json.dumps([kind, *key]).encode()).hexdigest()
+        path = self._folder / kind / name[:2] / f"{name}.npy"
+        if not path.is_file():
+            make(path)
+        return path
+
+    def _write_motion(self, path: Path, clip: Clip, resampled: Clip) -> None:
+        template = self._corpus.templates[clip.subject]
+        _refuse_frames(clip, template)
+
+        def blocks() -> Iterator[Float32[np.ndarray, "n_read n_verts 3"]]:
+            for start, stop in _blocks(resampled.n_frames):
+                yield resampled.frames(start, stop) - template.astype(np.float32)
+
+        write_npy(path, blocks(), shape=(resampled.n_frames, *template.shape))
+
+    def _write_features(self, path: Path, clip: Clip, resampled: Clip) -> None:
+        sound = clip.sound()
+        if said := sound_mistakes(clip, sound):
+            raise _UnusableError(said)
+        features = speech_features(sound, resampled.times_s(), encoder=self._encoder)
+        write_npy(path, [features], shape=features.shape)
+
+
+class _UnusableError(Exception):
+    """A clip that cannot be used."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__(mistakes)
+        self.mistakes = mistakes
+
+
+def _refuse_frames(clip: Clip, template: Vertices) -> None:
+    for start, stop in _blocks(clip.n_frames):
+        if said := frame_mistakes(clip, _read(clip, start, stop), template=template, start=start, stop=stop):
+            raise _UnusableError(said)
+
+
+def _read(clip: Clip, start: int, stop: int) -> Float[np.ndarray, "..."]:
+    return clip.frames(start, stop)
+
+
+def _blocks(n_frames: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, n_frames, BLOCK_FRAMES):
+        yield start, min(start + BLOCK_FRAMES, n_frames)
+
+
+def _content(clip: Clip) -> str:
+    """A hash of everything that a clip without a fingerprint shows and says."""
+    digest = hashlib.sha256()
+    for start, stop in _blocks(clip.n_frames):
+        digest.update(np.ascontiguousarray(_read(clip, start, stop), "<f4").tobytes())
+    sound: Sound = clip.sound()
+    digest.update(f"{sound.rate_hz} {sound.start_s!r} {len(sound.samples)}".encode())
+    digest.update(np.ascontiguousarray(sound.samples, "<f4").tobytes())
+    return digest.hexdigest()
