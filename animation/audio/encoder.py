@@ -1,7 +1,7 @@
 """What turns speech into features."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -17,6 +17,7 @@ class Tokens:
     times_s: Float[np.ndarray, "n_tokens"]  # from the first sample on
 
 
+@runtime_checkable  # the tests check arguments against it
 class AudioEncoder(Protocol):
     """`identity` names everything that the values depend on: kind, weights, layer, version. It keys the cache."""
 
