@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from mmface4d.arrays import Points, Transform, Vertices
+from mmface4d.speech_curves import blinks
 from mmface4d.transforms import rigid, rotation_from_rotvec, transform
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def expression_weights(
     names: tuple[str, ...], speech: "Speech", times_s: Float[np.ndarray, "n_frames"]
 ) -> Float[np.ndarray, "n_frames n_expression"]:
     """Blendshape weights by their ARKit names; both sides of a face do the same."""
-    from capture.virtual.speech import ARTICULATORS, blinks
+    from capture.virtual.speech import ARTICULATORS
 
     curves = speech.curves(times_s)
     wanted = {name: curves[name] for name in ARTICULATORS}

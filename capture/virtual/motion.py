@@ -7,9 +7,9 @@ import numpy as np
 from jaxtyping import Float
 
 from capture.virtual.espeak import Phoneme
+from mmface4d.speech_curves import Times, pulses
 from mmface4d.transforms import rigid, rotation_from_rotvec
 
-Times = Float[np.ndarray, "n_times"]
 # time between blinks: log-normal; people in conversation blink about 20 times a minute
 BLINK_GAP_S, BLINK_GAP_SPREAD, SHORTEST_GAP_S = 2.7, 0.5, 0.6
 STRESS_GAP_S = 0.40  # heads and brows do not follow every syllable
@@ -41,12 +41,6 @@ def stresses(phonemes: tuple[Phoneme, ...]) -> tuple[float, ...]:
         if phoneme.stressed and (not out or middle - out[-1] >= STRESS_GAP_S):
             out.append(middle)
     return tuple(out)
-
-
-def pulses(times_s: Times, at_s: tuple[float, ...], *, width_s: float, heights: Float[np.ndarray, "n_pulses"]) -> Times:
-    """The sum of smooth pulses (raised cosines) around some instants."""
-    lag = (times_s[:, None] - np.array(at_s, dtype=float)) / width_s
-    return np.where(np.abs(lag) < 0.5, 0.5 + 0.5 * np.cos(2 * np.pi * lag), 0.0) @ heights
 
 
 def head_motion(

@@ -7,12 +7,12 @@ from jaxtyping import Float
 
 from capture.virtual.emotion import Emotion, emotion_named
 from capture.virtual.espeak import LIMITS, Phoneme, Spoken, say
-from capture.virtual.motion import BROW_RISE_S, SHORTEST_GAP_S, blink_times, head_motion, pulses, stresses
+from capture.virtual.motion import BROW_RISE_S, SHORTEST_GAP_S, blink_times, head_motion, stresses
 from capture.virtual.rig import FPS_MODES
-from capture.virtual.speech import blinks
 from capture.virtual.visemes import Curves, mouth, speaking, touch, with_lips_closed
 from capture.virtual.voice import SAMPLE_RATE
 from mmface4d.errors import UsageError
+from mmface4d.speech_curves import blinks, pulses
 
 MAX_WAIT_S = 60.0
 RATE, PITCH, PITCH_RANGE = 165, 45, 45  # of the neutral voice

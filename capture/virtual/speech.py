@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float
 
-from capture.virtual.coarticulation import blend, contact
+from mmface4d.speech_curves import blend, contact
 
 # expression weights (0..1); `mouthClose` follows from the contact of the lips, the others are set by every sound
 ARTICULATORS = ("jawOpen", "mouthFunnel", "mouthPucker", "mouthSmile", "mouthClose")
@@ -93,10 +93,3 @@ def speak(duration_s: float, *, syllables: tuple[str, ...] = SENTENCE) -> Speech
         sounds.append(Sound(vowel, begin_s + middle * SYLLABLE_S, DOMINANCE_S["vowel"]))
     sounds.append(Sound("-", duration_s - 0.5 * start_s, DOMINANCE_S["pause"]))
     return Speech(tuple(sounds), duration_s)
-
-
-def blinks(times_s: Float[np.ndarray, "n_times"], at_s: tuple[float, ...]) -> Float[np.ndarray, "n_times"]:
-    """How far the lids are closed, 0..1: quick down (90 ms), slower up (180 ms)."""
-    lag = times_s[:, None] - np.array(at_s)
-    phase = np.where(lag < 0, lag / 0.09, lag / 0.18)
-    return np.where(np.abs(phase) < 1, 0.5 + 0.5 * np.cos(np.pi * phase), 0.0).max(1, initial=0.0)

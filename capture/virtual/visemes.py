@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from capture.virtual.coarticulation import blend, contact
 from capture.virtual.espeak import Phoneme
+from mmface4d.speech_curves import blend, contact
 
 Curves = dict[str, Float[np.ndarray, "n_times"]]
 ARTICULATORS = (

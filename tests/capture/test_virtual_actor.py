@@ -10,13 +10,14 @@ import pytest
 from capture.virtual import espeak
 from capture.virtual.emotion import EMOTIONS
 from capture.virtual.espeak import MAX_CHARACTERS, Phoneme, say
-from capture.virtual.motion import BROW_RISE_S, blink_times, pulses, stresses
+from capture.virtual.motion import BROW_RISE_S, blink_times, stresses
 from capture.virtual.performance import NAMES, face_curves, idle, perform
 from capture.virtual.speech import DOMINANCE_S, PARAMETERS, SOUNDS, speak
 from capture.virtual.visemes import lip_contacts, mouth, segments, touch
 from capture.virtual.voice import SAMPLE_RATE
 from mmface4d.demo_actor import actor_face, make_actor
 from mmface4d.errors import InputError, MissingBackendError, UsageError
+from mmface4d.speech_curves import pulses
 from mmface4d.transforms import is_rigid, rotation_angle_deg
 
 pytest.importorskip("espeakng_loader", reason="espeak-ng is not installed: pip install 'mmface4d[capture]'")

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from capture.virtual.speech import ARTICULATORS, LIPS_MEET, SOUNDS, SYLLABLE_S, blinks, speak
+from capture.virtual.speech import ARTICULATORS, LIPS_MEET, SOUNDS, SYLLABLE_S, speak
 from capture.virtual.voice import BLOCK, SAMPLE_RATE, envelope, synthesise
+from mmface4d.speech_curves import blinks
 
 LEAD_S = 0.3
 
