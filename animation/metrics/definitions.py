@@ -134,11 +134,11 @@ def _mean(pair: Pair, vertices: Indices, *, unit: Unit, reduce: Reduce = "sequen
 
 def _deviation(pair: Pair, vertices: Indices, *, squared: bool, absolute: bool) -> Share:
     value = deviation(pair.predicted, pair.truth, pair.template, vertices=vertices, squared=squared)
-    return Share(abs(value) if absolute else value, 1)
+    return Share(abs(value) if absolute else value, 1.0)
 
 
 def _warped(pair: Pair, vertices: Indices) -> Share:
-    return Share(dtw(pair.predicted, pair.truth, vertices=vertices), 1)
+    return Share(dtw(pair.predicted, pair.truth, vertices=vertices), 1.0)
 
 
 def _speed(pair: Pair, vertices: Indices, *, of: str, axis: int) -> Share:
@@ -158,4 +158,4 @@ def _velocity_error(pair: Pair, vertices: Indices) -> Share:
 
 def _if_it_moves(pair: Pair, value: float) -> Share:
     """A single frame has no speed, and no share in a mean of speeds."""
-    return Share(value, 1) if len(pair.truth) > 1 else Share(0.0, 0)
+    return Share(value, 1.0) if len(pair.truth) > 1 else Share(0.0, 0.0)

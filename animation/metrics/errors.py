@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from animation.data.corpus import Mask
 from mmface4d.errors import InputError
 
-Motion = Float[np.ndarray, "_ n_verts 3"]  # a clip's vertices, metres; clips differ in length
+Motion = Float[np.ndarray, "_ _ 3"]  # a clip's vertices, metres; clips differ in length
 Reduce = Literal["frame", "sequence"]
 Unit = Literal["m", "mm"]
 Length = Literal["min", "strict"]
@@ -55,7 +55,7 @@ def pooled(shares: Sequence[Share]) -> float:
 
 def share_of(value: float, n_frames: int, reduce: Reduce) -> Share:
     """A sequence's own mean as a share: long ones weigh more where all frames are pooled, and no more otherwise."""
-    return Share(value * n_frames, n_frames) if reduce == "frame" else Share(value, 1)
+    return Share(value * n_frames, float(n_frames)) if reduce == "frame" else Share(value, 1.0)
 
 
 def paired(
@@ -107,9 +107,9 @@ def lve(
 ) -> float:  # fmt: skip
     """Lip vertex error: the mean over frames of the largest distance in the mask.
 
-    Squared distances are in the unit's square. `reduce` is "frame" where the frames of all sequences are pooled and long ones weigh more, "sequence" where each
-    sequence's mean counts once. The published variants are `LVE_PRESETS`, and with the mask of the upper face or of
-    all vertices this is the MMFace4D paper's maximal error there (section VII).
+    Squared distances are in the unit's square. `reduce` is "frame" where the frames of all sequences are pooled and
+    long ones weigh more, "sequence" where each sequence's mean counts once. The published variants are `LVE_PRESETS`;
+    with the mask of the upper face or of all vertices this is the MMFace4D paper's maximal error there (section VII).
     """
 
     def share(p: np.ndarray, g: np.ndarray) -> Share:
