@@ -69,6 +69,10 @@ class DiskFullError(Mmface4dError):
     """The target disk has no room for what is to be written."""
 
 
+class TrainingError(Mmface4dError):
+    """A training that cannot go on."""
+
+
 class BusyError(Mmface4dError):
     """What is to be written is being written by another process."""
 

@@ -1,6 +1,6 @@
 """A trained model on disk: `model.safetensors`, `config.json`, `preprocess.json` and `topology.npz`; no pickles.
 
-The weights' own metadata name the hash of `config.json` and `preprocess.json`, so that files of two models do not mix.
+The weights' own metadata name the hash of what the model is and of `preprocess.json`: files of two models do not mix.
 """
 
 import hashlib
@@ -123,5 +123,6 @@ def _fill(model: AnimationModel, state: dict[str, Tensor], *, folder: Path) -> N
 
 
 def _settings_sha256(folder: Path) -> str:
-    """Of `config.json` and `preprocess.json`."""
-    return hashlib.sha256((folder / CONFIG_FILE).read_bytes() + (folder / PREPROCESS_FILE).read_bytes()).hexdigest()
+    """Of what in `config.json` makes the model, and of `preprocess.json`."""
+    fixed = read_config(folder).model_dump_json(include={"format", "model", "options", "seed"})
+    return hashlib.sha256(fixed.encode() + (folder / PREPROCESS_FILE).read_bytes()).hexdigest()

@@ -5,7 +5,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -98,7 +98,12 @@ def write_preprocessing(folder: Path, preprocessing: Preprocessing) -> None:
     topology = preprocessing.topology
     with atomic_path(folder / TOPOLOGY_FILE) as partial:
         write_npz(partial, {"faces": topology.faces.astype("<i4")})
-    write_json(folder / PREPROCESS_FILE, _record(preprocessing).model_dump(mode="json"))
+    write_json(folder / PREPROCESS_FILE, preprocessing_json(preprocessing))
+
+
+def preprocessing_json(preprocessing: Preprocessing) -> dict[str, Any]:
+    """What `preprocess.json` says."""
+    return _record(preprocessing).model_dump(mode="json")
 
 
 def read_preprocessing(folder: Path) -> Preprocessing:
@@ -127,10 +132,15 @@ def _record(preprocessing: Preprocessing) -> _Record:
         model=preprocessing.model,
         fps=preprocessing.fps,
         topology=_TopologyRecord(name=topology.name, sha256=topology.sha256, n_verts=topology.n_verts, masks=masks),
-        normalisation=_NormalisationRecord(mean=tuple(map(float, scale.mean)), std=float(scale.std)),
+        normalisation=_NormalisationRecord(mean=_xyz(scale.mean), std=float(scale.std)),
         encoder=_EncoderFile(spec=encoder.spec, identity=encoder.identity, n_audio=encoder.n_audio),
         subjects=list(preprocessing.subjects),
     )
+
+
+def _xyz(point: np.ndarray) -> tuple[float, float, float]:
+    x, y, z = point.tolist()
+    return x, y, z
 
 
 def _read_faces(path: Path) -> Faces:

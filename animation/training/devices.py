@@ -1,0 +1,81 @@
+"""Devices, processes and precision of a training, by Lightning Fabric."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from animation.training.config import Machine
+from mmface4d.errors import DeviceError, MissingBackendError, UsageError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+# what launchers tell a process of its place: ours, torchrun, Slurm
+RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes, as far as the environment tells before processes find each other."""
+    return next((os.environ[name] == "0" for name in RANKS if name in os.environ), True)
+
+
+def make_fabric(machine: Machine, *, batch_size: int) -> "Fabric":
+    """What runs the updates; raises UsageError, DeviceError or MissingBackendError where that cannot be."""
+    if batch_size % machine.devices:
+        raise UsageError(
+            f"batches.size is {batch_size}, which {machine.devices} devices cannot share evenly",
+            hint=f"choose a multiple of {machine.devices}",
+        )
+    try:
+        import lightning_fabric
+    except ImportError as error:
+        raise MissingBackendError(
+            f"training needs lightning-fabric: {error}", hint='pip install "mmface4d[animation]"'
+        ) from error
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it praises other products
+    try:
+        return lightning_fabric.Fabric(
+            accelerator=machine.accelerator,
+            devices=machine.devices,
+            strategy=_strategy(machine),
+            precision=machine.precision,
+        )
+    except Exception as error:  # Fabric has no error class of its own for a device that is not there
+        raise DeviceError(
+            f"no {machine.devices} devices of the kind {machine.accelerator}: {error}",
+            hint="set machine.accelerator and machine.devices",
+        ) from error
+
+
+def _strategy(machine: Machine) -> str:
+    # a stage may leave parameters out that another one trains
+    return "auto" if machine.devices == 1 else "ddp_find_unused_parameters_true"
+
+
+def agreed(fabric: "Fabric", value: str) -> str:
+    """The first process' view, in all of them: clocks and signals differ between processes, their updates may not."""
+    return fabric.broadcast(value) if fabric.world_size > 1 else value
+
+
+@contextmanager
+def repeatable(wanted: bool) -> Iterator[None]:
+    """Refuses operations whose results vary, where wanted; what was set before is set again."""
+    before = torch.are_deterministic_algorithms_enabled()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as PyTorch's notes on reproducibility ask
+    torch.use_deterministic_algorithms(wanted or before)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Dropout and the like draw from this seed in the block; outside of it nothing has changed."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
