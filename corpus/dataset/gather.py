@@ -68,7 +68,7 @@ def of_release(path: Path) -> Gathered:
     release = open_release(path)
     model = release.record.model
     gathered = Gathered(f"{release.record.name} {release.record.version}")
-    gathered.regions[model] = _released_regions(release)
+    gathered.regions[model] = released_regions(release)
     for item in release.items():
         row, subject = item.row, item.subject
         gathered.people.setdefault(
@@ -98,7 +98,8 @@ def _read_released(path: Path, item_id: str) -> MeshSequence:
     return MeshSequence(path / item_id, {**arrays, "faces": release.faces, "timestamps_usec": arrays["time_usec"]})
 
 
-def _released_regions(release: "Release") -> FaceRegions:
+def released_regions(release: "Release") -> FaceRegions:
+    """The regions of a release's mesh, by the files that it brings; raises InputError where they are damaged."""
     from corpus.release.layout import TEMPLATE
 
     count, path = release.record.vertex_count, release.path / TEMPLATE

@@ -76,28 +76,18 @@ def measure_motion(sequence: MeshSequence, by: Yardstick) -> Motion:
 
     Raises InputError where the sequence has another topology, no frame rate, or no two usable frames.
     """
-    _check_topology(sequence, by)
     fps = frame_rate(sequence)
+    frames, held = steadied(sequence, by.regions)
     status = sequence.arrays.get("status")
-    usable = usable_frames(status, _finite(sequence))
-    frames = np.flatnonzero(usable)
-    if len(frames) < LEAST_FRAMES:
-        raise InputError(
-            f"{sequence.path} has {len(frames)} usable frames of {len(usable)}", hint="reconstruct the take again"
-        )
-    steady = _steady(by.regions)
-    head, template = _gathered(sequence, frames, steady), by.regions.template[steady].astype(np.float64)
-    _check_size(sequence, head, template)
-    held = stabiliser(head, template)
     follows = _follows(sequence, frames, fps)
     sums, lengths, places = _accumulate(sequence, held, frames=frames, follows=follows, by=by)
     steps = max(int(follows.sum()), 1)
     weights = by.masks / by.masks.sum(axis=1, keepdims=True).clip(1)
     return Motion(
         model=by.regions.name,
-        frames=len(usable),
+        frames=len(sequence),
         usable=len(frames),
-        frames_by_status=_by_status(status, len(usable)),
+        frames_by_status=_by_status(status, len(sequence)),
         steps=int(follows.sum()),
         fps=fps,
         steady_residual_m=held.residual_m,
@@ -106,6 +96,24 @@ def measure_motion(sequence: MeshSequence, by: Yardstick) -> Motion:
         place_m=places.mean(axis=0),
         correlation=correlation(np.diff(places, axis=0)[follows[1:]]),
     )
+
+
+def steadied(sequence: MeshSequence, regions: FaceRegions) -> tuple[Int[np.ndarray, "n_usable"], Stabiliser]:
+    """The usable frames of a sequence, and what takes the head's motion out of them.
+
+    Raises InputError where the sequence has another topology, another size, or no two usable frames.
+    """
+    _check_topology(sequence, regions)
+    usable = usable_frames(sequence.arrays.get("status"), _finite(sequence))
+    frames = np.flatnonzero(usable)
+    if len(frames) < LEAST_FRAMES:
+        raise InputError(
+            f"{sequence.path} has {len(frames)} usable frames of {len(usable)}", hint="reconstruct the take again"
+        )
+    steady = _steady(regions)
+    head, template = _gathered(sequence, frames, steady), regions.template[steady].astype(np.float64)
+    _check_size(sequence, head, template)
+    return frames, stabiliser(head, template)
 
 
 def frame_rate(sequence: MeshSequence) -> float:
@@ -138,11 +146,10 @@ def correlation(
     return np.where(axes > 0, np.where(both, of_axes, 0.0).sum(axis=2) / np.maximum(axes, 1), np.nan)
 
 
-def _check_topology(sequence: MeshSequence, by: Yardstick) -> None:
-    faces = by.regions.faces
-    if sequence.vertices.shape[1] != len(by.regions.template) or not np.array_equal(sequence.faces, faces):
+def _check_topology(sequence: MeshSequence, regions: FaceRegions) -> None:
+    if sequence.vertices.shape[1] != len(regions.template) or not np.array_equal(sequence.faces, regions.faces):
         raise InputError(
-            f"{sequence.path} has another topology than the model {by.regions.name}",
+            f"{sequence.path} has another topology than the model {regions.name}",
             hint="it was made with another version of the model; reconstruct it again",
         )
 

@@ -93,19 +93,31 @@ def steady_motion(sequence: MeshSequence, *, pose: Pose = "world") -> Motion:
     if not len(sequence):
         raise InputError(f"{sequence.path} has no frame", hint="reconstruct the take again")
     fps = _rate(sequence)
-    beats = (sequence.timestamps_usec - sequence.timestamps_usec[0]) * fps / 1e6
+    try:
+        rows = rows_on_beat(sequence.timestamps_usec, fps)
+    except ValueError as error:
+        raise InputError(f"{sequence.path}: {error}", hint="reconstruct the take again") from error
+    return Motion(sequence, fps, rows, pose)
+
+
+def rows_on_beat(times_usec: Int[np.ndarray, "n_rows"], fps: float) -> Float[np.ndarray, "n_frames"]:
+    """The row that belongs to each beat from the first instant on; halves lie between rows, where some are missing.
+
+    Raises ValueError where times do not increase or span more than any recording.
+    """
+    beats = (times_usec - times_usec[0]) * fps / 1e6
     if (np.diff(beats) <= 0).any():
-        raise InputError(f"{sequence.path}: its times do not increase", hint="reconstruct the take again")
+        raise ValueError("its times do not increase")
     if beats[-1] > MOST_FRAMES:
-        raise InputError(f"{sequence.path}: its times span {beats[-1]:.0f} frames", hint="reconstruct the take again")
+        raise ValueError(f"its times span {beats[-1]:.0f} frames")
     count = round(float(beats[-1])) + 1
-    index = np.arange(len(sequence))
-    if count == len(sequence) and (np.abs(beats - index) <= IN_TIME).all():
-        return Motion(sequence, fps, index.astype(np.float64), pose)
+    index = np.arange(len(times_usec))
+    if count == len(times_usec) and (np.abs(beats - index) <= IN_TIME).all():
+        return index.astype(np.float64)
     rows = np.interp(np.arange(count), beats, index)
-    nearest = np.clip(np.round(rows).astype(int), 0, len(sequence) - 1)
+    nearest = np.clip(np.round(rows).astype(int), 0, len(times_usec) - 1)
     on_time = np.abs(beats[nearest] - np.arange(count)) <= IN_TIME
-    return Motion(sequence, fps, np.where(on_time, nearest, rows).astype(np.float64), pose)
+    return np.where(on_time, nearest, rows).astype(np.float64)
 
 
 def _rate(sequence: MeshSequence) -> float:
