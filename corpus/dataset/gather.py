@@ -91,11 +91,17 @@ def _opened(path: Path) -> "Release":
 
 
 def _read_released(path: Path, item_id: str) -> MeshSequence:
-    release = _opened(path)
+    return released_sequence(_opened(path), item_id)
+
+
+def released_sequence(release: "Release", item_id: str) -> MeshSequence:
+    """A mesh of a release as a sequence; raises InputError where it is damaged."""
     arrays = release.mesh(release.item(item_id))
     if "time_usec" not in arrays:
         raise InputError(f"{item_id} is damaged: it has no time_usec", hint="see: mmface4d release verify")
-    return MeshSequence(path / item_id, {**arrays, "faces": release.faces, "timestamps_usec": arrays["time_usec"]})
+    return MeshSequence(
+        release.path / item_id, {**arrays, "faces": release.faces, "timestamps_usec": arrays["time_usec"]}
+    )
 
 
 def released_regions(release: "Release") -> FaceRegions:
@@ -129,7 +135,7 @@ def recording_of(path: Path, *, name: str, subject: str | None = None, emotion: 
     """A sequence file; raises InputError where it cannot be read or does not say of which model it is."""
     return Recording(
         name=name,
-        model=_model_of(path),
+        model=model_of(path),
         fingerprint=content_fingerprint(path),
         read=partial(load_sequence, path),
         subject=subject,
@@ -137,8 +143,8 @@ def recording_of(path: Path, *, name: str, subject: str | None = None, emotion: 
     )
 
 
-def _model_of(path: Path) -> str:
-    """The name of the model, without reading the rest."""
+def model_of(path: Path) -> str:
+    """The name of a sequence's model, without reading the rest; raises InputError where it does not say."""
     hint = "the file is damaged or of another kind"
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:

@@ -1,0 +1,267 @@
+"""Clips of a lab's reconstructed takes, or of a release: the corpus room reads, the animation room is given clips."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmface4d.errors import InputError
+from mmface4d.lab import Lab
+from mmface4d.model_topology import model_topology
+from mmface4d.names import safe_name
+from mmface4d.sequence import MeshSequence, load_sequence
+from mmface4d.steady_clips import MOST_LOST_S, VERSION, SteadyFrames, frames_on_beat, longest_lost_s
+from mmface4d.subject_templates import Spoken, SubjectTemplates
+
+if TYPE_CHECKING:
+    from animation.data.clip import Clip, Sound
+    from animation.data.corpus import SpeechCorpus, Split, Topology
+    from corpus.dataset.items import Item
+    from corpus.dataset.regions import FaceRegions
+    from corpus.release.reader import Release, ReleaseItem
+
+NO_SOUND = "the consent does not cover sound"
+NO_MESH = "the consent does not cover meshes"
+SILENT_TAKE = "the take has no sound"
+NOT_RECONSTRUCTED = "not reconstructed"
+DAMAGED = "the sequence or its take is damaged"
+LOST = f"the face was lost for more than {MOST_LOST_S:g} s"
+LAB_LICENCE = "not published: for the uses that the people recorded consented to"
+FITTED_SHARE = 0.8  # of a released sequence's frames, to be worth opening
+MESHES_IN_MEMORY = 2  # of a release, whose meshes are read whole
+
+
+class _Gathering:
+    """Clips, what templates are made of, and why others are left out."""
+
+    def __init__(self, regions: "FaceRegions") -> None:
+        self.regions = regions
+        self.clips: list[Clip] = []
+        self.spoken: dict[str, list[Spoken]] = defaultdict(list)
+        self.left_out: Counter[str] = Counter()
+
+    def add(self, clip: "Clip", load: Callable[[], MeshSequence], frames: SteadyFrames) -> None:
+        """Takes a clip in."""
+        self.clips.append(clip)
+        neutral = clip.emotion in ("", "neutral")
+        self.spoken[clip.subject].append(Spoken(frames, load, clip.fingerprint, neutral))
+
+    def corpus(self, origin: str, *, splits: "Mapping[str, Split]", licence: str) -> "SpeechCorpus":
+        """What was gathered; raises InputError where it is nothing."""
+        from animation.data.corpus import SpeechCorpus
+
+        notes = tuple(f"{count} sequences left out: {reason}" for reason, count in sorted(self.left_out.items()))
+        if not self.clips:
+            why = "; ".join(notes) or "there are no sequences"
+            raise InputError(f"nothing in {origin} can be trained on: {why}", hint="reconstruct takes first")
+        return SpeechCorpus(
+            origin=origin, topology=_topology(self.regions), clips=tuple(self.clips),
+            templates=SubjectTemplates(self.spoken), splits=splits, licence=licence, notes=notes,
+        )  # fmt: skip
+
+
+def _topology(regions: "FaceRegions") -> "Topology":
+    from animation.data.corpus import Mask, Topology
+    from corpus.dataset.regions import REGION_NAMES
+
+    masks = {name: Mask(name, np.flatnonzero(regions.mask(name)).astype(np.int32)) for name in REGION_NAMES}
+    masks = {name: mask for name, mask in masks.items() if len(mask.vertices)}
+    return Topology(regions.name, len(regions.template), regions.faces.astype(np.int32), masks)
+
+
+def lab_corpus(lab: Lab) -> "SpeechCorpus":
+    """The reconstructed takes of a lab whose people consented to meshes and sound, with the heads held still.
+
+    Sessions of the virtual actor count as a subject each. Raises what `lab_index` raises, and InputError where nothing
+    may be used.
+    """
+    from animation.data.splits import split_subjects
+    from corpus.dataset.items import lab_index
+
+    left_out: Counter[str] = Counter()
+    usable: dict[str, list[Item]] = defaultdict(list)
+    for item in lab_index(lab):
+        reason = _why_not(item)
+        model = None if reason else _model_of(item, left_out)
+        if reason is not None:
+            left_out[reason] += 1
+        elif model is not None:
+            usable[model].append(item)
+    model = max(usable, key=lambda name: len(usable[name]), default="canonical")
+    left_out.update(
+        {f"they show the model {name}, most {model}": len(usable[name]) for name in usable if name != model}
+    )
+    gathering = _Gathering(_regions_of(model))
+    gathering.left_out = left_out
+    names: Counter[str] = Counter()
+    for item in usable.get(model, []):
+        _add_of_lab(gathering, item, names)
+    splits = split_subjects(gathering.spoken)
+    return gathering.corpus(lab.path.resolve().name, splits=splits, licence=LAB_LICENCE)
+
+
+def _regions_of(model: str) -> "FaceRegions":
+    from corpus.dataset.regions import face_regions
+
+    return face_regions(model_topology(model))
+
+
+def _why_not(item: "Item") -> str | None:
+    if item.reason is not None:
+        return item.reason
+    missing = [reason for scope, reason in (("mesh", NO_MESH), ("audio", NO_SOUND)) if scope not in item.scopes]
+    return missing[0] if missing else None if item.sequence is not None else NOT_RECONSTRUCTED
+
+
+def _model_of(item: "Item", left_out: "Counter[str]") -> str | None:
+    from corpus.dataset.gather import model_of
+
+    try:
+        return model_of(item.sequence) if item.sequence is not None else None
+    except InputError:
+        left_out[DAMAGED] += 1
+        return None
+
+
+def _add_of_lab(gathering: _Gathering, item: "Item", names: "Counter[str]") -> None:
+    from animation.data.clip import Clip
+    from corpus.dataset.survey import content_fingerprint
+
+    path, take, sentence = item.sequence, item.take, item.sentence
+    if path is None or take is None or sentence is None:
+        return
+    try:
+        sequence = load_sequence(path)
+        n_frames, fps = frames_on_beat(sequence)
+        fingerprint = f"{VERSION} {content_fingerprint(path)} {_stamp(take / 'take.json')}"
+        reason = LOST if longest_lost_s(sequence) > MOST_LOST_S else None if _has_sound(take) else SILENT_TAKE
+    except InputError:
+        reason, n_frames, fps, fingerprint = DAMAGED, 0, 0.0, ""
+    if reason is not None:
+        gathering.left_out[reason] += 1
+        return
+    frames = SteadyFrames(lambda: load_sequence(path), gathering.regions)
+    who = f"virtual-{item.session.name}" if item.virtual else item.pseudonym or "unknown"
+    subject = safe_name(who)
+    clip = Clip(
+        name=_free(f"{subject}_{safe_name(sentence.id)}", names), subject=subject, sentence=sentence.id, fps=fps,
+        n_frames=n_frames, frames=frames, sound=lambda: _sound_of_take(path, take), text=sentence.text,
+        language=sentence.language, emotion=sentence.emotion, fingerprint=fingerprint,
+    )  # fmt: skip
+    gathering.add(clip, lambda: load_sequence(path), frames)
+
+
+def _has_sound(take: Path) -> bool:
+    from mmface4d.take import open_take
+
+    with open_take(take) as opened:
+        return opened.info.audio is not None and opened.audio_path is not None
+
+
+def _stamp(path: Path) -> str:
+    """Tells a take that was changed: its record is written again whenever its sound is."""
+    about = path.stat() if path.is_file() else None
+    return f"{about.st_size} {about.st_mtime_ns}" if about else ""
+
+
+def _free(wanted: str, names: "Counter[str]") -> str:
+    wanted = wanted[:90]
+    names[wanted] += 1
+    return wanted if names[wanted] == 1 else f"{wanted}-{names[wanted]}"
+
+
+def _sound_of_take(path: Path, take: Path) -> "Sound":
+    from animation.data.clip import Sound
+    from corpus.presets.clip import Clip as Exported
+    from corpus.presets.motion import steady_motion
+    from corpus.presets.sound import cut_sound
+    from mmface4d.take import open_take
+
+    with open_take(take) as opened:
+        name = take.name
+        cut = cut_sound(Exported(name, "", name, steady_motion(load_sequence(path)), opened))
+    if cut is None:
+        raise InputError(f"{take} has no sound that may be used", hint="leave it out, or record it again")
+    return Sound(cut.samples, cut.rate)
+
+
+def release_corpus(path: Path) -> "SpeechCorpus":
+    """The sequences of a release that have sound, with the heads held still and the release's own splits.
+
+    Raises InputError where the release is damaged, or has no sound.
+    """
+    from corpus.dataset.gather import released_regions
+    from corpus.release.reader import open_release
+
+    release = open_release(path)
+    reader = _ReleasedMeshes(release)
+    gathering = _Gathering(released_regions(release))
+    for item in release.items():
+        _add_of_release(gathering, release, item, reader)
+    splits = {row.subject: row.split for row in release.sequences}
+    licence = _licence(path)
+    return gathering.corpus(f"{release.record.name} {release.record.version}", splits=splits, licence=licence)  # type: ignore[arg-type]
+
+
+class _ReleasedMeshes:
+    """Sequences of a release; the last ones that were read stay in memory."""
+
+    def __init__(self, release: "Release") -> None:
+        from corpus.dataset.gather import released_sequence
+
+        self._release = release
+        self.read = lru_cache(MESHES_IN_MEMORY)(lambda item_id: released_sequence(release, item_id))
+
+
+def _add_of_release(
+    gathering: _Gathering, release: "Release", item: "ReleaseItem", reader: _ReleasedMeshes
+) -> None:  # fmt: skip
+    from animation.data.clip import Clip
+
+    row = item.row
+    if "audio.wav" not in item.files:
+        gathering.left_out["no sound in the release"] += 1
+        return
+    if _lost(row.quality, row.id, reader):
+        gathering.left_out[LOST] += 1
+        return
+    fingerprint = f"{VERSION} {row.sha256} {item.files['audio.wav'].sha256}"
+
+    def load() -> MeshSequence:
+        return reader.read(row.id)
+
+    frames = SteadyFrames(load, gathering.regions)
+    clip = Clip(
+        name=row.id, subject=row.subject, sentence=row.sentence or row.id, fps=row.fps,
+        n_frames=max(round(row.duration_s * row.fps), 1), frames=frames, sound=lambda: _released_sound(release, item),
+        text=row.text, language=row.language, emotion=row.emotion, fingerprint=fingerprint,
+    )  # fmt: skip
+    gathering.add(clip, load, frames)
+
+
+def _lost(quality: float, item_id: str, reader: _ReleasedMeshes) -> bool:
+    if quality >= 1.0:
+        return False
+    return quality < FITTED_SHARE or longest_lost_s(reader.read(item_id)) > MOST_LOST_S
+
+
+def _released_sound(release: "Release", item: "ReleaseItem") -> "Sound":
+    from animation.data.clip import Sound
+
+    samples, rate = release.audio(item)
+    mono = samples.astype(np.float32).mean(axis=1) / np.float32(1 << 15)
+    return Sound(mono.astype(np.float32), rate)
+
+
+def _licence(path: Path) -> str:
+    """What the release says of its licence, the first lines of it."""
+    from corpus.release.layout import LICENSE
+
+    try:
+        text = (path / LICENSE).read_text(encoding="utf-8", errors="replace")[:2000]
+    except OSError as error:
+        raise InputError(f"{path / LICENSE} cannot be read: {error.strerror}", hint="copy the release again") from error
+    return " ".join(text.split())[:500]
