@@ -1,12 +1,12 @@
 """Every number that an evaluation gives: its unit, its mask, how it is pooled, and where its definition is from."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from animation.data.corpus import Mask
 from animation.metrics.dtw import dtw
@@ -22,11 +22,13 @@ from animation.metrics.errors import (
     scale,
     share_of,
 )  # fmt: skip
-from animation.metrics.velocity import AXES, velocity, velocity_error_mm_s
+from animation.metrics.velocity import AXES, Velocity, velocity
 from mmface4d.arrays import Vertices
 
 LIPS, UPPER, FACE, ALL = "lips", "upper_face", "face", "all"
 NAMES = {LIPS: ("lip", "lips"), UPPER: ("upper", "upper face"), FACE: ("face", "face"), ALL: ("mesh", "whole mesh")}
+Motion = Literal["predicted", "true", "difference"]
+MOTIONS: tuple[Motion, Motion] = ("predicted", "true")
 Pooling = Literal["sequences", "frames", "ratio"]
 POOLING_WORDS: dict[Pooling, str] = {
     "sequences": "mean of the sequences' own means",
@@ -39,7 +41,6 @@ FDD_SOURCES: dict[FddPreset, tuple[str, str]] = {
     "abs": ("fdd_abs", "facediffuser's code"),
     "paper-norm": ("fdd_paper", "CodeTalker's paper"),
 }
-Indices = Int[np.ndarray, "n_in_mask"]
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,21 @@ class Pair:
     truth: Float[np.ndarray, "n_frames n_verts 3"]
     template: Vertices
     fps: float
+    _velocities: dict[tuple[str, str], Velocity] = field(default_factory=dict, init=False)
 
     @cached_property
     def distance(self) -> Float[np.ndarray, "n_frames n_verts"]:
         """Of each vertex from its true place."""
         return distances(self.predicted, self.truth)
+
+    def velocity(self, of: Motion, mask: Mask) -> Velocity:
+        """Of the prediction, the truth or their difference; each is computed once."""
+        key = of, mask.sha256
+        if key not in self._velocities:
+            motion = {"predicted": self.predicted, "true": self.truth}.get(of)
+            motion = self.predicted - self.truth if motion is None else motion
+            self._velocities[key] = velocity(motion, vertices=mask.vertices, fps=self.fps)
+        return self._velocities[key]
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,7 @@ class Definition:
     mask: str
     pooling: Pooling
     source: str
-    measure: Callable[[Pair, Indices], Share]
+    measure: Callable[[Pair, Mask], Share]
 
 
 def every_definition() -> tuple[Definition, ...]:
@@ -113,7 +124,7 @@ def _speeds() -> Iterator[Definition]:
     for mask in (LIPS, UPPER, FACE):
         title, source = NAMES[mask][1], "MMFace4D, section V"
         for axis, name in enumerate(AXES):
-            for of in ("predicted", "true"):
+            for of in MOTIONS:
                 measure = partial(_speed, of=of, axis=axis)
                 words = f"speed of the {title}, {name}, {of}"
                 yield Definition(f"speed_{mask}_{name}_{of}", words, "mm/s", mask, "sequences", source, measure)
@@ -123,37 +134,36 @@ def _speeds() -> Iterator[Definition]:
         yield Definition(f"velocity_error_{mask}", words, "mm/s", mask, "sequences", "ours", _velocity_error)
 
 
-def _largest(pair: Pair, vertices: Indices, *, unit: Unit, squared: bool = False, reduce: Reduce = "sequence") -> Share:
-    value = mean_of_maxima(pair.distance, vertices, squared=squared) * scale(unit, squared=squared)
+def _largest(pair: Pair, mask: Mask, *, unit: Unit, squared: bool = False, reduce: Reduce = "sequence") -> Share:
+    value = mean_of_maxima(pair.distance, mask.vertices, squared=squared) * scale(unit, squared=squared)
     return share_of(value, len(pair.truth), reduce)
 
 
-def _mean(pair: Pair, vertices: Indices, *, unit: Unit, reduce: Reduce = "sequence") -> Share:
-    return share_of(float(pair.distance[:, vertices].mean()) * scale(unit), len(pair.truth), reduce)
+def _mean(pair: Pair, mask: Mask, *, unit: Unit, reduce: Reduce = "sequence") -> Share:
+    return share_of(float(pair.distance[:, mask.vertices].mean()) * scale(unit), len(pair.truth), reduce)
 
 
-def _deviation(pair: Pair, vertices: Indices, *, squared: bool, absolute: bool) -> Share:
-    value = deviation(pair.predicted, pair.truth, pair.template, vertices=vertices, squared=squared)
+def _deviation(pair: Pair, mask: Mask, *, squared: bool, absolute: bool) -> Share:
+    value = deviation(pair.predicted, pair.truth, pair.template, vertices=mask.vertices, squared=squared)
     return Share(abs(value) if absolute else value, 1.0)
 
 
-def _warped(pair: Pair, vertices: Indices) -> Share:
-    return Share(dtw(pair.predicted, pair.truth, vertices=vertices), 1.0)
+def _warped(pair: Pair, mask: Mask) -> Share:
+    return Share(dtw(pair.predicted, pair.truth, vertices=mask.vertices), 1.0)
 
 
-def _speed(pair: Pair, vertices: Indices, *, of: str, axis: int) -> Share:
-    motion = pair.predicted if of == "predicted" else pair.truth
-    return _if_it_moves(pair, float(velocity(motion, vertices=vertices, fps=pair.fps).speed_mm_s[axis]))
+def _speed(pair: Pair, mask: Mask, *, of: Motion, axis: int) -> Share:
+    return _if_it_moves(pair, float(pair.velocity(of, mask).speed_mm_s[axis]))
 
 
-def _speed_ratio(pair: Pair, vertices: Indices) -> Share:
-    totals = [_speed(pair, vertices, of=of, axis=AXES.index("length")).total for of in ("predicted", "true")]
-    return Share(*(total * (len(pair.truth) - 1) for total in totals))
+def _speed_ratio(pair: Pair, mask: Mask) -> Share:
+    """Totals over time, so that long sequences weigh more and a still one does not divide by nothing."""
+    steps = len(pair.truth) - 1
+    return Share(*(_speed(pair, mask, of=of, axis=AXES.index("length")).total * steps for of in MOTIONS))
 
 
-def _velocity_error(pair: Pair, vertices: Indices) -> Share:
-    value = velocity_error_mm_s(pair.predicted, pair.truth, vertices=vertices, fps=pair.fps)
-    return _if_it_moves(pair, value)
+def _velocity_error(pair: Pair, mask: Mask) -> Share:
+    return _if_it_moves(pair, float(pair.velocity("difference", mask).speed_mm_s[AXES.index("length")]))
 
 
 def _if_it_moves(pair: Pair, value: float) -> Share:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from animation.training.checkpoint import Trained
 
 Tick = Callable[[], None]
+Shares = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,11 @@ def evaluate(
     prepared = prepare(
         corpus, encoder=encoder, fps=wanted.fps, normalisation=wanted.normalisation, cache=cache, splits={split}
     )
-    # a speaker's number is the model's, not this corpus'
-    prepared = replace(prepared, training_subjects=wanted.subjects)
+    # a speaker's number is the model's, not this corpus'; who is not trained on here only has the name in common
+    known = tuple(name if corpus.splits.get(name) == "train" else "" for name in wanted.subjects)
+    prepared = replace(prepared, training_subjects=known)
     report = evaluate_prepared(trained.model, prepared, split=split, protocols=protocols, seeds=seeds, tick=tick)
-    notes = [*report.notes, *_differing_masks(trained, corpus)]
+    notes = [*report.notes, *_differing_masks(trained, corpus), *_seen_in_training(trained, corpus, split)]
     return replace(report, model=wanted.model, trained_on=trained.config.data, notes=tuple(notes))
 
 
@@ -79,7 +81,7 @@ def evaluate_prepared(
     judge = _Judge(model, prepared, every_definition(), masks_of(prepared.topology.masks, prepared.topology.n_verts))
     scores: list[ClipScore] = []
     for clip in clips:
-        scores += judge.scores(clip, _runs(model, protocols, seeds))
+        scores += judge.scores(clip, _runs(protocols, seeds))
         if tick is not None:
             tick()
     return Report(
@@ -133,42 +135,40 @@ class _Judge:
         """Of the face that keeps still, and of every run that has a driver for the clip."""
         template = self.prepared.templates[clip.subject]
         truth = (template + clip.displacement_m()).astype(np.float32)
-        yield self._score(clip, np.broadcast_to(template, truth.shape), truth=truth, run=_Run(STILL, 0), driver=None)
-        predicted: dict[str, np.ndarray] = {}
+        still = self._shares(clip, np.broadcast_to(template, truth.shape), truth=truth)
+        yield _score(clip, still, run=_Run(STILL, 0), driver=None)
+        found: dict[str | None, Shares] = {}
         for run in runs:
             if not drivers(self.prepared, clip, run.protocol):
                 continue
             driver = choose_driver(self.prepared, clip, run.protocol, seed=run.seed)
-            # who sees no driver says the same whatever it is; a driver chosen twice need not be heard twice
-            key = driver.name if self.model.capabilities.style == "clip" else ""
-            if key not in predicted:
-                predicted[key] = predict(self.model, self.prepared, clip, driver=driver)
-            yield self._score(clip, predicted[key], truth=truth, run=run, driver=key or None)
+            shown = self._shown(driver)
+            if shown not in found:  # who is shown the same says the same
+                predicted = predict(self.model, self.prepared, clip, driver=driver)
+                found[shown] = self._shares(clip, predicted, truth=truth)
+            yield _score(clip, found[shown], run=run, driver=shown)
 
-    def _score(
-        self, clip: PreparedClip, predicted: np.ndarray, *, truth: np.ndarray, run: _Run, driver: str | None
-    ) -> ClipScore:
+    def _shown(self, driver: PreparedClip) -> str | None:
+        """What the model is told of a driver: the clip, whose number is meant where it knows it, or nothing."""
+        style = self.model.capabilities.style
+        if style == "subject":
+            return driver.subject if driver.subject in self.prepared.training_subjects else None
+        return driver.name if style == "clip" else None
+
+    def _shares(self, clip: PreparedClip, predicted: np.ndarray, *, truth: np.ndarray) -> Shares:
         both = paired(predicted, truth, length="strict", name=clip.name)
         pair = Pair(*both, self.prepared.templates[clip.subject].astype(np.float64), self.prepared.fps)
-        shares = {each.name: each.measure(pair, self.masks[each.mask].vertices) for each in self.definitions}
-        return ClipScore(
-            clip=clip.name,
-            subject=clip.subject,
-            n_frames=clip.n_frames,
-            protocol=run.protocol,
-            seed=run.seed,
-            driver=driver,
-            shares={name: (share.total, share.weight) for name, share in shares.items()},
-        )
+        measured = {each.name: each.measure(pair, self.masks[each.mask]) for each in self.definitions}
+        return {name: (share.total, share.weight) for name, share in measured.items()}
 
 
-def _runs(model: AnimationModel, protocols: Sequence[Protocol], seeds: Sequence[int]) -> list[_Run]:
-    """Each protocol with each seed; once only where no seed changes anything."""
-    chosen = {
-        protocol: seeds if model.capabilities.style == "clip" and protocol != "self" else seeds[:1]
-        for protocol in protocols
-    }
-    return [_Run(protocol, seed) for protocol, its_seeds in chosen.items() for seed in its_seeds]
+def _score(clip: PreparedClip, shares: Shares, *, run: _Run, driver: str | None) -> ClipScore:
+    return ClipScore(clip.name, clip.subject, clip.n_frames, run.protocol, run.seed, driver, shares)
+
+
+def _runs(protocols: Sequence[Protocol], seeds: Sequence[int]) -> list[_Run]:
+    """Each protocol with each seed; only once where there is no choice."""
+    return [_Run(each, seed) for each in protocols for seed in (seeds[:1] if each == "self" else seeds)]
 
 
 def _left_out(prepared: Prepared, clips: Sequence[PreparedClip], protocols: Sequence[Protocol]) -> Iterator[str]:
@@ -193,3 +193,9 @@ def _differing_masks(trained: "Trained", corpus: SpeechCorpus) -> Iterator[str]:
     for name, mask in corpus.topology.masks.items():
         if name in known and known[name].sha256 != mask.sha256:
             yield f"the mask {name} of these data is not the one of the training data; the hash beside a number tells"
+
+
+def _seen_in_training(trained: "Trained", corpus: SpeechCorpus, split: Split) -> Iterator[str]:
+    seen = sorted(set(corpus.subjects(split)) & set(trained.preprocessing.subjects))
+    if seen:
+        yield f"{len(seen)} subjects of this split have the names of subjects of the training, such as {seen[0]}"

@@ -34,11 +34,3 @@ def velocity(
         return Velocity(np.full(4, np.nan), 0, fps)
     length = float(np.sqrt(np.square(steps).sum(axis=2)).mean())
     return Velocity(np.append(np.abs(steps).mean(axis=(0, 1)), length), len(steps), fps)
-
-
-def velocity_error_mm_s(
-    predicted: Float[np.ndarray, "n_frames n_verts 3"], truth: Float[np.ndarray, "n_frames n_verts 3"],
-    *, vertices: Int[np.ndarray, "n_in_mask"], fps: float,
-) -> float:  # fmt: skip
-    """Mean length of the difference of both velocities; NaN where there is one frame."""
-    return float(velocity(predicted - truth, vertices=vertices, fps=fps).speed_mm_s[3])
