@@ -27,6 +27,7 @@ COMMANDS = {
     "view": ("reconstruct.view.commands:view", "Write a preview video and a report of a take or a sequence."),
     "stats": ("mmface4d.stats_command:stats", "Measure how the faces of a lab, a release or files move."),
     "release": ("corpus.release.commands:release", "Publish a lab's sequences, check a release, take people out."),
+    "train": ("mmface4d.train_command:train", "Train models that animate faces by speech."),
     "model": ("reconstruct.models.commands:model", "List, add and show morphable models."),
 }
 # a folder that may not be written, a file where a folder should be: the user's to mend, whichever command met it

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from animation.metrics.report import STILL, Number, Report
 from animation.training.checkpoint import ModelConfig, read_config
-from animation.training.curves import CURVES_FILE, Curves
+from animation.training.curves import CURVES_FILE, Curves, Point
 from animation.training.preprocessing import Preprocessing, read_preprocessing
 from mmface4d.files import atomic_path, read_json
 
@@ -40,7 +40,7 @@ def write_card(folder: Path, *, reports: Sequence[Report] = ()) -> None:
 
 def _front(config: ModelConfig) -> str:
     """What a model hub reads."""
-    lines = ["library_name: mmface4d", "pipeline_tag: audio-to-audio", "tags:"]
+    lines = ["library_name: mmface4d", "tags:"]
     lines += [f"- {tag}" for tag in ("talking-head", "face-animation", "3d", _word(config.model))]
     licence = ["license: other", f"license_name: {_quoted(config.licence)}"] if config.licence else []
     return "\n".join(["---", *licence, *lines, "---"])
@@ -100,6 +100,7 @@ def _validation(folder: Path) -> list[str]:
     if not (folder / CURVES_FILE).is_file():
         return []
     points = Curves.from_json(read_json(folder / CURVES_FILE)).validation
+    points = [point for point in points if point.stage == points[-1].stage]
     names = list(dict.fromkeys(name for point in points for name in point.values))
     best = [(name.replace("_", " "), f"{min(_values(points, name)):.4g}") for name in names]
     if not best:
@@ -108,7 +109,7 @@ def _validation(folder: Path) -> list[str]:
     return [lead, _table(("measure", "best"), best)]
 
 
-def _values(points: Iterable, name: str) -> list[float]:
+def _values(points: Iterable[Point], name: str) -> list[float]:
     return [point.values[name] for point in points if name in point.values]
 
 

@@ -28,7 +28,7 @@ class Budget(_Table):
     )
     clock: Literal["wall", "cpu"] = Field(default="wall", description="Whose minutes; cpu: of all cores together.")
     stage_shares: tuple[float, ...] = Field(
-        default=(), description="What each stage of the model gets of both; equal shares unless said."
+        default=(), strict=False, description="What each stage of the model gets of both; equal shares unless said."
     )
 
 
@@ -44,7 +44,7 @@ class Optimiser(_Table):
     """Adam."""
 
     rate: float = Field(default=1e-4, gt=0, le=1, description="The learning rate after warming up.")
-    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="Adam's.")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), strict=False, description="Adam's.")
     weight_decay: float = Field(default=0.0, ge=0, le=1, description="Decoupled, as in AdamW.")
     warmup_updates: int = Field(default=0, ge=0, description="Over which the rate rises from 0.")
     schedule: Literal["constant", "cosine"] = Field(
@@ -111,7 +111,7 @@ def read_train_config(path: Path) -> TrainConfig:
 def checked_config(values: dict[str, Any], *, name: str, lines: dict[Key, int] | None = None) -> TrainConfig:
     """The settings that some values mean; raises InputError with every mistake."""
     try:
-        config = TrainConfig.model_validate(_tuples(values))
+        config = TrainConfig.model_validate(values)
     except ValidationError as error:
         told = [_told(each, lines or {}) for each in error.errors(include_url=False)]
         raise InputError(f"{name}: " + "; ".join(told[:20]), hint=HINT) from error
@@ -147,17 +147,6 @@ def _parsed(setting: str) -> tuple[str, Any]:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
     except (ValueError, KeyError):
         return name.strip(), value.strip()
-
-
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    """TOML has lists only; strict settings want tuples in some places."""
-    places = (("budget", "stage_shares"), ("optimiser", "betas"))
-    copy = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
-    for table, key in places:
-        held = copy.get(table)
-        if isinstance(held, dict) and isinstance(held.get(key), list):
-            held[key] = tuple(held[key])
-    return copy
 
 
 def _told(wrong: Any, lines: dict[Key, int]) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -36,14 +37,16 @@ def make_fabric(machine: Machine, *, batch_size: int) -> "Fabric":
         raise MissingBackendError(
             f"training needs lightning-fabric: {error}", hint='pip install "mmface4d[animation]"'
         ) from error
-    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it praises other products
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it advertises
     try:
-        return lightning_fabric.Fabric(
-            accelerator=machine.accelerator,
-            devices=machine.devices,
-            strategy=_strategy(machine),
-            precision=machine.precision,
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*srun.*")  # on a Slurm node one may also run without it
+            return lightning_fabric.Fabric(
+                accelerator=machine.accelerator,
+                devices=machine.devices,
+                strategy=_strategy(machine),
+                precision=machine.precision,
+            )
     except Exception as error:  # Fabric has no error class of its own for a device that is not there
         raise DeviceError(
             f"no {machine.devices} devices of the kind {machine.accelerator}: {error}",

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from animation.audio.registry import open_encoder
 from animation.data.corpus import SpeechCorpus
 from animation.data.prepared import Prepared, prepare
-from animation.models.registry import build_model
+from animation.models.registry import build_model, checked_options
 from animation.training.card import write_card
 from animation.training.checkpoint import CONFIG_FILE, ModelConfig, Trained
 from animation.training.config import TrainConfig
@@ -73,6 +73,7 @@ def train(
     first = is_first_process()
     if first:
         check_folder(folder, resume=resume)
+    checked_options(config.model, config.options)  # before anything that takes long
     fabric = make_fabric(config.machine, batch_size=config.batches.size)
     prepared = prepared_for(corpus, config, cache=cache)
     preprocessing = preprocessing_of(prepared, config)
@@ -100,11 +101,16 @@ def _run(trained: Trained, prepared: Prepared, config: TrainConfig, *, folder: P
     return outcome
 
 
+def has_run(folder: Path) -> bool:
+    """Whether a training was begun there."""
+    return (folder / RUN_FILE).is_file()
+
+
 def check_folder(folder: Path, *, resume: bool) -> None:
     """Raises UsageError where a training, or anything else, lies in the folder and is not to be gone on with."""
     if not folder.exists() or not any(folder.iterdir()):
         return
-    if (folder / RUN_FILE).is_file():
+    if has_run(folder):
         if not resume:
             raise UsageError(f"{folder} has a training already", hint="go on with it by --resume, or choose another")
         return
@@ -153,7 +159,7 @@ def _model_config(prepared: Prepared, config: TrainConfig) -> ModelConfig:
     """Without the data's path, which is of this machine."""
     return ModelConfig(
         model=config.model,
-        options=config.options,
+        options=checked_options(config.model, config.options).model_dump(mode="json"),
         seed=config.seed,
         training=config.model_dump(mode="json", exclude={"data", "options"}),
         data=prepared.origin,
@@ -164,7 +170,7 @@ def _model_config(prepared: Prepared, config: TrainConfig) -> ModelConfig:
 
 def write_settings(folder: Path, trained: Trained, config: TrainConfig) -> None:
     """Writes what is known before the first update; raises InputError where a training there was of other data."""
-    if (folder / RUN_FILE).is_file():
+    if has_run(folder):
         _refuse_others(folder, trained, config)
     else:
         write_preprocessing(folder, trained.preprocessing)
