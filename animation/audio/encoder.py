@@ -21,9 +21,14 @@ class Tokens:
 class AudioEncoder(Protocol):
     """`identity` names everything that the values depend on: kind, weights, layer, version. It keys the cache."""
 
-    name: str
-    identity: str
-    n_audio: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def n_audio(self) -> int: ...
 
     def tokens(self, samples: Float32[np.ndarray, "n_samples"]) -> Tokens:
         """Of mono speech at 16 kHz, between -1 and 1. Silence gives finite values; raises InputError below 25 ms."""

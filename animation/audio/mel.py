@@ -51,7 +51,8 @@ class LogMel:
     @cached_property
     def filters(self) -> Float[np.ndarray, "n_bins n_audio"]:
         """What each frequency counts for each band: triangles that reach from the band below to the band above."""
-        edges_hz = hz_from_mel(np.linspace(*mel_from_hz(np.array([self.low_hz, self.high_hz])), self.n_audio + 2))
+        low, high = mel_from_hz(np.array([self.low_hz, self.high_hz]))
+        edges_hz = hz_from_mel(np.linspace(low, high, self.n_audio + 2))
         bins_hz = np.fft.rfftfreq(FFT, 1 / SPEECH_RATE_HZ)[:, None]
         rising = (bins_hz - edges_hz[:-2]) / (edges_hz[1:-1] - edges_hz[:-2])
         falling = (edges_hz[2:] - bins_hz) / (edges_hz[2:] - edges_hz[1:-1])

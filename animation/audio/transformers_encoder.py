@@ -65,7 +65,7 @@ class TransformersEncoder:
         self.n_audio = self.extractor.width
         self._length, self._context = (round(s * SPEECH_RATE_HZ / self.extractor.hop) for s in (window_s, context_s))
 
-    @cached_property
+    @property
     def identity(self) -> str:
         about = f"{self.layer}:{self._length}/{self._context}"
         return f"transformers-{VERSION}:{folder_sha256(self.folder)}:{about}"
@@ -99,7 +99,9 @@ class TransformersEncoder:
 
     def _piece(self, samples: Float[Tensor, "n_samples"], piece: Window) -> Float32[np.ndarray, "n_kept n_audio"]:
         hop, window = self.extractor.hop, self.extractor.window
-        heard = samples[piece.first * hop : (piece.stop - 1) * hop + window]
+        # what is left over at the end counts where the first convolution's normalisation looks at the whole piece
+        end = len(samples) if piece.last else (piece.stop - 1) * hop + window
+        heard = samples[piece.first * hop : end]
         kept = slice(piece.keep_first - piece.first, piece.keep_stop - piece.first)
         return self.hidden(heard)[kept].float().cpu().numpy()
 
@@ -166,14 +168,33 @@ def load_model(folder: Path) -> nn.Module:
             f"the audio encoder {folder.name} needs the package transformers", hint="pip install 'mmface4d[animation]'"
         ) from error
     try:
-        model, report = AutoModel.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False, output_loading_info=True, dtype=torch.float32
-        )
+        with _quietly():
+            model, report = AutoModel.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, output_loading_info=True, dtype=torch.float32
+            )
     except Exception as error:  # the package raises a dozen kinds on damaged and hostile files
         told = str(error).strip().partition("\n")[0][:300]
         raise InputError(f"{weights_file(folder)} cannot be read: {told}", hint="fetch the weights again") from error
-    missing = sorted({key.rpartition(".")[2] for key in report["missing_keys"]} - NEVER_SAVED)
-    if missing:
-        raise InputError(f"{folder} lacks weights: {', '.join(missing[:3])}", hint="they are of another model")
+    missing = sorted(key for key in report["missing_keys"] if key.rpartition(".")[2] not in NEVER_SAVED)
+    beyond = sorted(key for key in report["unexpected_keys"] if "encoder.layers." in key)  # heads may be there
+    if missing or beyond:
+        told = f"lacks {missing[0]}" if missing else f"has {beyond[0]}, which its config does not know"
+        raise InputError(f"{weights_file(folder)} {told}", hint="config and weights are of two models; fetch both")
     model.adapter = None  # some wav2vec 2.0 models end in one that shortens the tokens' beat
     return model
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the package's bars and reports; what they tell is looked at afterwards."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

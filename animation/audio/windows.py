@@ -16,6 +16,7 @@ class Window:
     stop: int
     keep_first: int
     keep_stop: int
+    last: bool  # whether nothing comes after it
 
 
 def windows(n_tokens: int, *, length: int, context: int) -> Iterator[Window]:
@@ -24,12 +25,13 @@ def windows(n_tokens: int, *, length: int, context: int) -> Iterator[Window]:
     A kept token has `context` tokens on both sides of it, or all that there are. Up to `length` there is one window.
     """
     if n_tokens <= length:
-        yield Window(0, n_tokens, 0, n_tokens)
+        yield Window(0, n_tokens, 0, n_tokens, last=True)
         return
     kept = 0
     while kept < n_tokens:
         first = max(0, min(kept - context, n_tokens - length))
         stop = first + length
-        keep_stop = n_tokens if stop >= n_tokens else stop - context
-        yield Window(first, stop, kept, keep_stop)
+        last = stop >= n_tokens
+        keep_stop = n_tokens if last else stop - context
+        yield Window(first, stop, kept, keep_stop, last=last)
         kept = keep_stop
