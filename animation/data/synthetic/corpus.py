@@ -12,7 +12,7 @@ from animation.data.synthetic.acting import Chance, act, draw_chance
 from animation.data.synthetic.delivery import Delivery, Voice, deliver, draw_voice
 from animation.data.synthetic.face import SyntheticFace, synthetic_face
 from animation.data.synthetic.script import Sentence, sentence
-from animation.data.synthetic.style import Manner, draw_manner
+from animation.data.synthetic.style import Manner, average_manner, draw_manner
 from animation.data.synthetic.voice import RATE_HZ, speak
 from mmface4d.arrays import Vertices
 from mmface4d.errors import UsageError
@@ -102,8 +102,10 @@ class Cast:
         validation = max(1, round(VALIDATION_SHARE * self.subjects))
         train = self.subjects - validation - test
         names = [f"subject{number:03d}" for number in range(self.subjects)]
-        order: list[Split] = ["train"] * train + ["validation"] * validation + ["test"] * test
-        return dict(zip(names, order, strict=True))
+        ends: tuple[tuple[Split, int], ...] = (
+            ("train", train), ("validation", train + validation), ("test", self.subjects)
+        )  # fmt: skip
+        return {name: next(split for split, end in ends if at < end) for at, name in enumerate(names)}
 
     @cached_property
     def speakers(self) -> dict[str, Speaker]:
@@ -141,8 +143,6 @@ class Cast:
 
     def average_manner(self) -> Manner:
         """Of the training subjects."""
-        from animation.data.synthetic.style import average_manner
-
         return average_manner(
             [speaker.manner for name, speaker in self.speakers.items() if self.splits[name] == "train"]
         )

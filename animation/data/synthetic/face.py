@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from animation.data.corpus import Mask, Topology
 from mmface4d.arrays import Faces, Vertices
@@ -16,9 +16,8 @@ from mmface4d.errors import UsageError
 LEAST_VERTS = 100
 MOUTH_Y = -0.045
 INNER_LIPS_M, OUTLINE_M, OUTLINE_ABOVE_MOUTH_M = (0.024, 0.0008), (0.070, 0.090), 0.040
-HOLE, RIM_SHARE, DENSER_AT_MOUTH = 0.25, 0.07, 1.5  # of the unit disc that is unrolled onto the face
+RING_SHARE, DENSER_AT_MOUTH = 1.3, 1.4  # of vertices: how many are in a ring, how much closer inner rings are
 LIPS_M, UPPER_FACE_Y = (0.029, 0.010), 0.005  # half axes of the lips' outline; where the upper face begins
-GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
 # where the eyes are, and the middle of the brows
 EYE, BROW_Y = (0.031, 0.015), 0.038
 MOTIONS = (
@@ -30,11 +29,15 @@ JAW_M, CLOSE_M = 0.020, 0.010  # by which the lower lip goes down with the jaw, 
 
 @dataclass(frozen=True)
 class SyntheticFace:
-    """A mean face and what it can do: `bases` are displacements in metres for a weight of 1, in MOTIONS' order."""
+    """A mean face and what it can do: `bases` are displacements in metres for a weight of 1, in MOTIONS' order.
+
+    The first `in_ring` vertices are the inner lips, counter-clockwise from the left corner of the mouth.
+    """
 
     topology: Topology
     mean: Vertices
     bases: Float[np.ndarray, "n_motions n_verts 3"]
+    in_ring: int
 
     def template(self, rng: np.random.Generator) -> Vertices:
         """Somebody's neutral face."""
@@ -46,48 +49,50 @@ def synthetic_face(n_verts: int) -> SyntheticFace:
     """The face with that many vertices, always the same; raises UsageError below LEAST_VERTS."""
     if n_verts < LEAST_VERTS:
         raise UsageError(f"a face of {n_verts} vertices is too coarse", hint=f"at least {LEAST_VERTS}")
-    disc, n_lip, n_rim = _disc(n_verts)
-    flat = _unrolled(disc)
+    flat, faces, in_ring = _rings(n_verts)
     mean = np.column_stack([flat, _relief(flat)])
-    rim = np.arange(n_verts) >= n_verts - n_rim
-    topology = Topology(f"synthetic-{n_verts}", n_verts, _triangles(disc, n_lip), masks=_masks(mean, rim))
-    return SyntheticFace(topology, mean, bases=_bases(mean))
+    last_ring = n_verts // in_ring - 1
+    rim = np.arange(n_verts) // in_ring == last_ring
+    topology = Topology(f"synthetic-{n_verts}", n_verts, faces, masks=_masks(mean, rim))
+    return SyntheticFace(topology, mean, bases=_bases(mean), in_ring=in_ring)
 
 
-def _disc(n_verts: int) -> tuple[Float[np.ndarray, "n_verts 2"], int, int]:
-    """Points of a ring between HOLE and 1: those on the hole first, a sunflower's seeds, those on the rim last."""
-    n_edge = max(12, round(RIM_SHARE * n_verts))
-    count = n_verts - 2 * n_edge
-    inner, outer = HOLE + 0.5 / np.sqrt(n_verts), 1 - 0.7 / np.sqrt(n_verts)
-    radius = np.sqrt(inner**2 + (outer**2 - inner**2) * (np.arange(count) + 0.5) / count)
-    seeds = _polar(radius, GOLDEN_ANGLE * np.arange(count))
-    around = 2 * np.pi * np.arange(n_edge) / n_edge
-    return np.concatenate([_polar(HOLE, around), seeds, _polar(1.0, around)]), n_edge, n_edge
+def _rings(n_verts: int) -> tuple[Float[np.ndarray, "n_verts 2"], Faces, int]:
+    """Rings around the mouth from the inner lips to the outline, as many points in each; the rest within triangles.
+
+    Gives where they are as seen from the front, the triangles, counter-clockwise, and how many are in a ring.
+    """
+    in_ring = 4 * round(0.25 * np.sqrt(RING_SHARE * n_verts))
+    n_rings = n_verts // in_ring
+    out = np.linspace(0, 1, n_rings)[:, None] ** DENSER_AT_MOUTH
+    angle = 2 * np.pi * np.arange(in_ring) / in_ring
+    wide, tall = ((1 - out) * inner + out * outer for inner, outer in zip(INNER_LIPS_M, OUTLINE_M, strict=True))
+    flat = np.stack([wide * np.cos(angle), MOUTH_Y + out**2 * OUTLINE_ABOVE_MOUTH_M + tall * np.sin(angle)], axis=2)
+    flat, faces = flat.reshape(-1, 2), _between(n_rings, in_ring)
+    for number in range(len(flat), n_verts):
+        flat, faces = _with_one_more(flat, faces, number)
+    return flat, faces, in_ring
 
 
-def _polar(radius: float | np.ndarray, angle: np.ndarray) -> Float[np.ndarray, "n 2"]:
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+def _between(n_rings: int, in_ring: int) -> Faces:
+    """Two triangles for each field between two rings and two rays."""
+    ring, ray = np.meshgrid(np.arange(n_rings - 1), np.arange(in_ring), indexing="ij")
+    here, next_ray = (ring * in_ring + at % in_ring for at in (ray, ray + 1))
+    lower = np.stack([here, here + in_ring, next_ray + in_ring], axis=2)
+    upper = np.stack([here, next_ray + in_ring, next_ray], axis=2)
+    return np.concatenate([lower, upper]).reshape(-1, 3).astype(np.int64)
 
 
-def _triangles(disc: Float[np.ndarray, "n_verts 2"], n_lip: int) -> Faces:
-    """Counter-clockwise as seen from the front; none over the hole."""
-    from scipy.spatial import Delaunay
-
-    found = Delaunay(disc).simplices
-    a, b, c = (disc[found[:, corner]] for corner in range(3))
+def _with_one_more(
+    flat: Float[np.ndarray, "n 2"], faces: Faces, number: int
+) -> tuple[Float[np.ndarray, "n+1 2"], Int[np.ndarray, "n_faces+2 3"]]:
+    """A vertex in the middle of the largest triangle, which becomes three."""
+    a, b, c = (flat[faces[:, corner]] for corner in range(3))
     area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
-    found = np.where((area > 0)[:, None], found, found[:, [0, 2, 1]])
-    return found[(found >= n_lip).any(axis=1) & (np.abs(area) > 1e-9)].astype(np.int64)
-
-
-def _unrolled(disc: Float[np.ndarray, "n_verts 2"]) -> Float[np.ndarray, "n_verts 2"]:
-    """The hole becomes the line between the lips, the rim the face's outline; more points near the mouth."""
-    radius = np.linalg.norm(disc, axis=1)
-    cos, sin = (disc / radius[:, None]).T
-    out = ((radius - HOLE) / (1 - HOLE)).clip(0, 1) ** DENSER_AT_MOUTH
-    wide = (1 - out) * INNER_LIPS_M[0] + out * OUTLINE_M[0]
-    tall = (1 - out) * INNER_LIPS_M[1] + out * OUTLINE_M[1]
-    return np.stack([wide * cos, MOUTH_Y + out * OUTLINE_ABOVE_MOUTH_M + tall * sin], axis=1)
+    largest = faces[int(area.argmax())]
+    three = [[*largest[[corner, (corner + 1) % 3]], number] for corner in range(3)]
+    kept = np.delete(faces, int(area.argmax()), axis=0)
+    return np.concatenate([flat, flat[largest].mean(axis=0)[None]]), np.concatenate([kept, np.array(three)])
 
 
 def _relief(flat: Float[np.ndarray, "n_verts 2"]) -> Float[np.ndarray, "n_verts"]:

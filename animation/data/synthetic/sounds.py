@@ -17,7 +17,7 @@ LIPS_MEET = "pbm"
 STOPS = "ptkbdg"
 PAUSE = "-"
 # columns: jaw pucker funnel smile upper_up lower_down roll | F1 F2 F3 | voicing | noise low mid high | seconds
-_TABLE: dict[str, tuple[float, ...]] = {
+_TABLE: dict[str, tuple[int | float, ...]] = {
     "-": (0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00,  500, 1500, 2500, 0.00, 0.00, 0.00, 0.00, 0.250),
     "a": (0.55, 0.00, 0.00, 0.10, 0.10, 0.30, 0.00,  730, 1090, 2440, 1.00, 0.00, 0.00, 0.00, 0.150),
     "e": (0.32, 0.00, 0.00, 0.45, 0.15, 0.30, 0.00,  530, 1840, 2480, 1.00, 0.00, 0.00, 0.00, 0.140),
@@ -61,7 +61,7 @@ class Sound:
     seconds: float
 
 
-def _sound(letter: str, row: tuple[float, ...]) -> Sound:
+def _sound(letter: str, row: tuple[int | float, ...]) -> Sound:
     values = np.array(row, dtype=np.float64)
     return Sound(letter, values[:7], values[7:10], float(values[10]), noise=values[11:14], seconds=float(values[14]))
 

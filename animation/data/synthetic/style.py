@@ -21,8 +21,8 @@ HABITS = {
     "lids": 0.06, "cheeks": 0.15,
 }  # fmt: skip
 SIDED = 0.3  # of a habit's spread is of one side only
-EXACT = ("roll", "close")  # what a sound needs of the lips it gets from everybody
-UPPER = ("brow_inner", "brow_left", "brow_right", "frown", "squint", "lids")
+EXACT = ("roll", "close", "lids")  # what a sound needs of the lips it gets from everybody
+UPPER = ("brow_inner", "brow_left", "brow_right", "frown", "squint")
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ CORE = 0.6  # of a sound's time, in its middle, in which it is purely itself
 WIDTH_S = 0.012  # over which one sound goes over into the next
 BANDWIDTHS_HZ = (80.0, 100.0, 140.0, 220.0, 300.0)
 HIGHER_FORMANTS_HZ = (3500.0, 4500.0)
-# a rising accent is higher and louder, a falling one lower, softer and breathier
-RISE_PITCH, FALL_PITCH, RISE_DB, FALL_DB, FALL_BREATH = 0.30, 0.20, 5.0, -6.0, 0.15
+# a rising accent is higher, louder and brighter (Sluijter and van Heuven 1996, on spectral balance), a falling one
+# lower, softer and breathier
+RISE_PITCH, FALL_PITCH, RISE_DB, FALL_DB, RISE_BRIGHT, FALL_BREATH = 0.30, 0.20, 6.0, -6.0, 4.0, 0.15
 DECLINATION = 0.10  # by which the pitch falls over a phrase
 VOICED_LEVEL, NOISE_LEVEL, FLOOR = 0.08, 0.08, 2e-4
 
@@ -34,6 +35,7 @@ def speak(delivery: Delivery, voice: Voice, rng: np.random.Generator) -> Float32
     formants_hz = np.stack([np.interp(times_s, grid_s, voice.tract * curve) for curve in curves[:, :3].T], axis=1)
     pulses = glottal_pulses(np.interp(times_s, grid_s, pitch_hz), RATE_HZ)
     voiced = levelled(_through_the_mouth(pulses, formants_hz), RATE_HZ)
+    voiced += RISE_BRIGHT * np.interp(times_s, grid_s, rise) * np.diff(voiced, prepend=0.0)
     sound = VOICED_LEVEL * np.interp(times_s, grid_s, voicing) * voiced
     for band_hz, level in zip(NOISE_BANDS_HZ, noise.T, strict=True):
         hiss = band_noise(rng, len(times_s), band_hz, rate_hz=RATE_HZ)
