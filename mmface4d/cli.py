@@ -26,6 +26,7 @@ COMMANDS = {
     "sequence": ("corpus.sequence_commands:sequence", "Write sequences for other programs, and read theirs."),
     "view": ("reconstruct.view.commands:view", "Write a preview video and a report of a take or a sequence."),
     "stats": ("mmface4d.stats_command:stats", "Measure how the faces of a lab, a release or files move."),
+    "clips": ("mmface4d.clips_command:clips", "Show, make and export the clips that models are trained on."),
     "release": ("corpus.release.commands:release", "Publish a lab's sequences, check a release, take people out."),
     "train": ("mmface4d.train_command:train", "Train models that animate faces by speech."),
     "model": ("reconstruct.models.commands:model", "List, add and show morphable models."),

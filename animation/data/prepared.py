@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -124,13 +124,13 @@ class _Maker:
         return None
 
     def _make(self, clip: Clip) -> PreparedClip:
-        resampled = resample_clip(clip, self._fps)
+        resampled = resample_clip(_checked(clip, self._corpus.templates[clip.subject]), self._fps)
         content = clip.fingerprint or _content(clip)
         template = self._corpus.templates[clip.subject]
         about = [VERSION, content, clip.fps, clip.n_frames, self._fps]
         motion = self._kept(
             "motion", [*about, hashlib.sha256(template.astype("<f4").tobytes()).hexdigest()],
-            lambda path: self._write_motion(path, clip, resampled),
+            lambda path: _write_motion(path, resampled, template),
         )  # fmt: skip
         features = self._kept(
             "features", [*about, self._encoder.identity],
@@ -149,16 +149,6 @@ class _Maker:
             make(path)
         return path
 
-    def _write_motion(self, path: Path, clip: Clip, resampled: Clip) -> None:
-        template = self._corpus.templates[clip.subject]
-        _refuse_frames(clip, template)
-
-        def blocks() -> Iterator[Float32[np.ndarray, "n_read n_verts 3"]]:
-            for start, stop in _blocks(resampled.n_frames):
-                yield resampled.frames(start, stop) - template.astype(np.float32)
-
-        write_npy(path, blocks(), shape=(resampled.n_frames, *template.shape))
-
     def _write_features(self, path: Path, clip: Clip, resampled: Clip) -> None:
         sound = clip.sound()
         if said := sound_mistakes(clip, sound):
@@ -175,10 +165,21 @@ class _UnusableError(Exception):
         self.mistakes = mistakes
 
 
-def _refuse_frames(clip: Clip, template: Vertices) -> None:
-    for start, stop in _blocks(clip.n_frames):
-        if said := frame_mistakes(clip, _read(clip, start, stop), template=template, start=start, stop=stop):
+def _checked(clip: Clip, template: Vertices) -> Clip:
+    """The clip, whose frames are looked at as they are read; raises _UnusableError then."""
+
+    def frames(start: int, stop: int) -> Float32[np.ndarray, "n_read n_verts 3"]:
+        read = _read(clip, start, stop)
+        if said := frame_mistakes(clip, read, template=template, start=start, stop=stop):
             raise _UnusableError(said)
+        return read.astype(np.float32, copy=False)
+
+    return replace(clip, frames=frames)
+
+
+def _write_motion(path: Path, clip: Clip, template: Vertices) -> None:
+    steps = (clip.frames(start, stop) - template.astype(np.float32) for start, stop in _blocks(clip.n_frames))
+    write_npy(path, steps, shape=(clip.n_frames, *template.shape))
 
 
 def _read(clip: Clip, start: int, stop: int) -> Float[np.ndarray, "..."]:
