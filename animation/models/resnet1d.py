@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from operator import mul
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from animation.models.layers import FrameMask, MaskedConv1d, norm_layer
@@ -81,6 +81,6 @@ class ResNet1d(nn.Module):
         return frames
 
 
-def strided(mask: FrameMask | None, stride: int) -> FrameMask | None:
+def strided(mask: FrameMask | None, stride: int) -> Bool[Tensor, "n_batch n_kept"] | None:
     """The mask of every `stride`-th frame."""
     return None if mask is None else mask[:, ::stride]

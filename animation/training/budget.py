@@ -29,7 +29,7 @@ class StageBudget:
 
 
 def stage_budgets(budget: Budget, stages: tuple[str, ...]) -> list[StageBudget]:
-    """Of each stage, by the shares; raises UsageError where these are not one a stage."""
+    """Of each stage, by the shares; raises UsageError where one gets nothing."""
     shares = budget.stage_shares or (1.0,) * len(stages)
     if len(shares) != len(stages) or min(shares) <= 0:
         raise UsageError(
@@ -43,10 +43,12 @@ def stage_budgets(budget: Budget, stages: tuple[str, ...]) -> list[StageBudget]:
 
 
 def _whole_parts(number: int, shares: tuple[float, ...]) -> list[int]:
-    """Parts that add up to the number; each has at least one where there is any."""
+    """Parts that add up to the number; raises UsageError where a part would be empty."""
     ends = [round(number * sum(shares[: place + 1]) / sum(shares)) for place in range(len(shares))]
     parts = [end - start for start, end in zip([0, *ends], ends, strict=False)]
-    return [max(part, 1) for part in parts] if number else parts
+    if number and min(parts) < 1:
+        raise UsageError(f"budget.updates is {number}, which leaves nothing for some stage", hint="give more updates")
+    return parts
 
 
 def clock(kind: str) -> float:

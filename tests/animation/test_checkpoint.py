@@ -1,0 +1,148 @@
+"""Checkpoints: round trips, and files that are damaged, hostile or of two models."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from animation.data.batch import Style
+from animation.data.corpus import Mask, Topology
+from animation.data.normalisation import Normalisation
+from animation.models.registry import build_model
+from animation.training.checkpoint import ModelConfig, Trained, load_checkpoint, save_checkpoint
+from animation.training.preprocessing import EncoderRecord, Preprocessing, read_preprocessing, write_preprocessing
+from mmface4d.errors import InputError
+
+OPTIONS = {"channels": 8, "driver_channels": 8, "decoder_stages": 1}
+FACES = np.array([[0, 1, 2], [1, 3, 2], [3, 4, 2]], np.int32)
+MASKS = {name: Mask(name, np.array(vertices, np.int32)) for name, vertices in (("lips", [0, 2]), ("upper_face", [3]),
+                                                                              ("face", [0, 1, 2, 3]))}  # fmt: skip
+
+
+def preprocessing() -> Preprocessing:
+    return Preprocessing(
+        model="audio2face",
+        fps=29.97,
+        topology=Topology("five", 5, FACES, MASKS),
+        normalisation=Normalisation(np.array([0.1, 1 / 3, -1e-7]), 0.0123456789),
+        encoder=EncoderRecord("mel", "log-mel 80", 7),
+        subjects=("p1", "p2"),
+    )
+
+
+def trained(seed: int = 0) -> Trained:
+    record = preprocessing()
+    model = build_model("audio2face", record.shape, OPTIONS, seed=seed).eval()
+    return Trained(model, record, ModelConfig(model="audio2face", options=OPTIONS, seed=seed, licence="CC0"))
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    save_checkpoint(tmp_path / "model", trained())
+    return tmp_path / "model"
+
+
+def output(of: Trained) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(0)
+    style = Style(torch.randn(1, 9, 5, 3, generator=draw), torch.ones(1, 9, dtype=torch.bool), torch.tensor([0]))
+    with torch.inference_mode():
+        return of.model.generate(torch.randn(1, 11, 7, generator=draw), torch.randn(1, 5, 3, generator=draw), style)
+
+
+def test_preprocessing_comes_back_as_it_was(tmp_path: Path) -> None:
+    write_preprocessing(tmp_path, preprocessing())
+    back, wanted = read_preprocessing(tmp_path), preprocessing()
+    assert replace(back, topology=wanted.topology, normalisation=wanted.normalisation) == wanted
+    assert np.array_equal(back.normalisation.mean, wanted.normalisation.mean)
+    assert back.normalisation.std == wanted.normalisation.std
+    assert np.array_equal(back.topology.faces, FACES)
+    assert back.topology.sha256 == wanted.topology.sha256
+    assert {name: mask.sha256 for name, mask in back.topology.masks.items()} == {n: m.sha256 for n, m in MASKS.items()}
+    assert back.shape == wanted.shape
+
+
+def test_a_model_comes_back_as_it_was(checkpoint: Path) -> None:
+    back = load_checkpoint(checkpoint)
+    assert torch.equal(output(back), output(trained()))
+    assert not back.model.training
+    assert back.config == trained().config
+
+
+def test_no_pickle_is_written(checkpoint: Path) -> None:
+    assert {path.name for path in checkpoint.iterdir()} == {
+        "config.json", "model.safetensors", "preprocess.json", "topology.npz",
+    }  # fmt: skip
+
+
+def test_weights_of_another_model_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "other", trained(seed=1))
+    (tmp_path / "other" / "model.safetensors").replace(checkpoint / "model.safetensors")
+    with pytest.raises(InputError, match="belongs to another"):
+        load_checkpoint(checkpoint)
+
+
+def change_json(name: str, change: Callable[[dict], None]) -> Callable[[Path], None]:
+    def do(folder: Path) -> None:
+        value = json.loads((folder / name).read_text())
+        change(value)
+        (folder / name).write_text(json.dumps(value))
+
+    return do
+
+
+def _not_a_number(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        told = file.metadata()
+    state = load_file(path)
+    state[next(iter(state))].view(-1)[0] = torch.nan
+    save_file(state, path, metadata=told)
+
+
+def _truncate(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-9])
+
+
+def _remove(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+BROKEN = {
+    "no weights": _remove("model.safetensors"),
+    "no settings": _remove("config.json"),
+    "no triangles": _remove("topology.npz"),
+    "half the weights": _truncate("model.safetensors"),
+    "half the triangles": _truncate("topology.npz"),
+    "half the settings": _truncate("preprocess.json"),
+    "a weight that is no number": _not_a_number,
+    "another rate": change_json("preprocess.json", lambda value: value.update(fps=25)),
+    "an impossible rate": change_json("preprocess.json", lambda value: value.update(fps=-1)),
+    "an unknown key": change_json("config.json", lambda value: value.update(code="import os")),
+    "another model": change_json("config.json", lambda value: value.update(model="meshtalk")),
+    "another mask": change_json("preprocess.json", lambda v: v["topology"]["masks"]["lips"].update(vertices=[0, 1])),
+    "a vertex too many": change_json("preprocess.json", lambda v: v["topology"]["masks"]["lips"].update(vertices=[9])),
+    "no mask of the lips": change_json("preprocess.json", lambda value: value["topology"]["masks"].pop("lips")),
+    "another mesh": change_json("preprocess.json", lambda value: value["topology"].update(n_verts=6)),
+    "no scale": change_json("preprocess.json", lambda value: value["normalisation"].update(std=0)),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+def test_broken_checkpoints_are_told(checkpoint: Path, broken: Callable[[Path], None]) -> None:
+    broken(checkpoint)
+    with pytest.raises(InputError) as error:
+        load_checkpoint(checkpoint)
+    assert str(checkpoint) in error.value.message
+    assert error.value.hint
+
+
+def test_no_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        load_checkpoint(tmp_path / "nothing")
