@@ -8,7 +8,6 @@ the paper's form is the default and an option gives the other; `composite` and `
 
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import Field
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from animation.data.batch import Batch, Style
 from animation.models.exclusion import exclusion_loss, l1_loss
 from animation.models.interface import LOSS, Capabilities, ChunkableModel, ModelShape
-from animation.models.layers import FrameMask, MaskedConv1d, mean_over_frames, norm_layer, squared_distance
+from animation.models.layers import FrameMask, mean_over_frames, norm_layer, squared_distance
 from animation.models.modulation import Modulation, Statistic, modulate, without_statistics
 from animation.models.options import ModelOptions
 from animation.models.resnet1d import ResNet1d, Stage
@@ -58,9 +57,9 @@ class Audio2Face(ChunkableModel):
         width, n_coordinates = options.channels, 3 * shape.n_verts
         self.embedding = nn.Linear(n_coordinates, width, bias=False)
         self.components = None if options.tie_weights else nn.Linear(width, n_coordinates, bias=False)
-        self.audio = MaskedConv1d(shape.n_audio, width, width=1)
+        self.audio = nn.Linear(shape.n_audio, width, bias=False)
         self.audio_norm = norm_layer(options.norm, width)
-        self.fusion = MaskedConv1d(2 * width, width, width=1) if options.template_fusion == "concat" else None
+        self.fusion = nn.Linear(2 * width, width, bias=False) if options.template_fusion == "concat" else None
         self.modulation = self._modulation() if options.composite else None
         self.decoder = ResNet1d(width, [Stage(width)] * options.decoder_stages, norm=options.norm)
         if self.components is not None:  # an untrained model shows the template
@@ -112,15 +111,16 @@ class Audio2Face(ChunkableModel):
         return self._decode(audio, template, style_code, mask=None)
 
     def _decode(self, audio: Tensor, template: Tensor, code: Tensor, *, mask: FrameMask | None) -> Tensor:
-        heard = self.audio_norm(self.audio(audio.transpose(1, 2), mask), mask)
-        seen = self.embedding(template.flatten(1))[:, :, None]
+        heard = self.audio_norm(self.audio(audio).transpose(1, 2), mask)
+        seen = self.embedding(template.flatten(1))
         if self.fusion is not None:
-            heard = self.fusion(torch.cat([heard, seen.expand(-1, -1, heard.shape[2])], dim=1), mask)
+            of_speech, of_template = self.fusion.weight.chunk(2, dim=1)  # one product less a frame than on both joined
+            heard = of_speech @ heard + F.linear(seen, of_template)[:, :, None]
         if self.options.instance_norm:
             heard = without_statistics(heard, mask)
         features = heard if self.modulation is None else modulate(heard, code)
         if self.fusion is None:
-            features = features + seen
+            features = features + seen[:, :, None]
         weights = self.decoder(features, mask).transpose(1, 2)
         moved = F.linear(weights, self.decoding_matrix().T) * DISPLACEMENT_SCALE
         return moved.unflatten(2, (-1, 3))

@@ -25,8 +25,8 @@ class HasComponents(Protocol):
 
 
 def vertex_strengths(matrix: Float[Tensor, "n_components n_coordinates"]) -> Float[Tensor, "n_components n_verts"]:
-    """How far each component moves each vertex."""
-    return torch.linalg.vector_norm(matrix.unflatten(1, (-1, 3)), dim=2)
+    """How far each component moves each vertex; with a gradient of 0, not NaN, where it moves one not at all."""
+    return (matrix.T.unflatten(0, (-1, 3)).square().sum(dim=1) + SMALL**2).sqrt().T
 
 
 def exclusion_loss(matrix: Float[Tensor, "n_components n_coordinates"]) -> Float[Tensor, ""]:
