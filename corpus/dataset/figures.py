@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from corpus.charts import EMOTION_INKS, HALF
-from corpus.dataset.face_picture import HEIGHT as FACE_HEIGHT
-from corpus.dataset.face_picture import WIDTH as FACE_WIDTH
-from corpus.dataset.face_picture import Color
+from mmface4d.page.face_picture import HEIGHT as FACE_HEIGHT
+from mmface4d.page.face_picture import WIDTH as FACE_WIDTH
+from mmface4d.page.heat import FIFTHS, between
 from mmface4d.page.svg import bar, nice, svg, text
 
 AXES = ("x", "y", "z")
@@ -22,10 +22,8 @@ SUBJECT_INKS = (
     "#1f77b4", "#ff7f0e",
 )  # fmt: skip
 HEAT = ((226, 234, 244), (37, 99, 168))
-WARM = ((240, 234, 226), (226, 160, 60), (190, 45, 35))
 ROW, LABEL = 44, 92
 EDGE_INKS = ("#9db9da", "#2563a8", "#143a6b")
-FIFTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 SHAPES = ("circle", "square", "diamond")
 
 
@@ -201,34 +199,6 @@ def signed(value: float) -> str:
     return f"{round(value, 2) + 0.0:.2f}"
 
 
-def face(uri: str) -> str:
-    """A painted face by itself."""
-    image = f'<image href="{uri}" width="{FACE_WIDTH}" height="{FACE_HEIGHT}"/>'
-    return svg([image], width=FACE_WIDTH, height=FACE_HEIGHT)
-
-
-def warm(share: float) -> Color:
-    """From pale by orange to red, for 0 to 1."""
-    return _between(WARM, share)
-
-
-def warm_scale(top: float, unit: str) -> str:
-    """A legend of `warm` in HTML."""
-    stops = ",".join(f"rgb{warm(each)}" for each in FIFTHS)
-    ticks = "".join(f"<span>{top * each:.3g}</span>" for each in FIFTHS[:-1])
-    return (
-        f'<div class="scale"><div class="bar" style="background:linear-gradient(90deg,{stops})"></div>'
-        f'<div class="ticks">{ticks}<span>{top:.3g} {escape(unit)}</span></div></div>'
-    )
-
-
 def _diverging(value: float) -> str:
     ends = ((246, 247, 249), (37, 99, 168)) if value >= 0 else ((246, 247, 249), (197, 90, 70))
-    return "rgb({},{},{})".format(*_between(ends, abs(value)))
-
-
-def _between(stops: Sequence[Color], share: float) -> Color:
-    at = min(max(share, 0.0), 1.0) * (len(stops) - 1)
-    lower = min(int(at), len(stops) - 2)
-    mixed = [round(a + (b - a) * (at - lower)) for a, b in zip(stops[lower], stops[lower + 1], strict=True)]
-    return mixed[0], mixed[1], mixed[2]
+    return "rgb({},{},{})".format(*between(ends, abs(value)))

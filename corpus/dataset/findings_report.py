@@ -8,13 +8,15 @@ import numpy as np
 
 from corpus.charts import EMOTION_INKS, histogram
 from corpus.dataset import figures
-from corpus.dataset.face_picture import FacePicture, data_uri
 from corpus.dataset.findings import LIPS, Findings, expressiveness, group_matrix
 from corpus.dataset.motion import Yardstick
-from corpus.dataset.regions import PARTS, REGION_NAMES
+from corpus.dataset.regions import NO_PART, PARTS, REGION_NAMES, FaceRegions
 from corpus.dataset.summary import COMPARED, EDGE, NEUTRAL, UNKNOWN, Graph, Speeds
 from corpus.statistics import spread
 from mmface4d.page import markup
+from mmface4d.page.face_picture import FacePicture, data_uri
+from mmface4d.page.face_picture import figure as face_figure
+from mmface4d.page.heat import warm, warm_scale
 from mmface4d.page.page import write_page
 from mmface4d.page.svg import nice
 from mmface4d.sequence import STATUS
@@ -64,7 +66,7 @@ def _lines(found: Findings) -> Iterator[str]:
 
 def write_findings_report(path: Path, found: Findings) -> None:
     """Writes the page; it needs nothing beside it."""
-    faces = {model: FacePicture(by.regions, by.parcels.parcel_of) for model, by in found.yardsticks.items()}
+    faces = {model: _picture(by.regions, by.parcels.parcel_of) for model, by in found.yardsticks.items()}
     parts = [
         _verdict(found), _cards(found), _speed_section(found), _style_section(found), _groups_section(found),
         _expressiveness_section(found, faces),
@@ -116,10 +118,10 @@ def _speed_section(found: Findings) -> str:
     by = found.yardsticks[_main_model(found)]
     lengths = [float(found.whole.length_mm_s[REGION_NAMES.index(part)]) for part in PARTS]
     top = nice(max(lengths))
-    picture = FacePicture(by.regions, by.regions.part_of).painted([figures.warm(each / top) for each in lengths])
+    picture = _picture(by.regions, by.regions.part_of).painted([warm(each / top) for each in lengths])
     content = (
         f'<div class="plots"><div>{axes}{bars}</div><div style="max-width:420px;margin:0 auto">'
-        f"{figures.face(data_uri(picture))}{figures.warm_scale(top, 'mm/s')}</div></div>"
+        f"{face_figure(picture)}{warm_scale(top, 'mm/s')}</div></div>"
         + markup.folded("All regions, in mm/s and metres a frame", _speed_table(found.whole))
     )
     lead = (
@@ -242,17 +244,22 @@ def _shift_faces(found: Findings, faces: dict[str, FacePicture]) -> str:
         return ""
     top = nice(max(float(each.max()) for each in medians.values()))
     drawn = "".join(
-        f'<div style="text-align:center">{figures.face(_heat(faces[model], each / top))}<h3 style="margin:2px 0 0">'
+        f'<div style="text-align:center">{face_figure(_heat(faces[model], each / top))}<h3 style="margin:2px 0 0">'
         f"{markup.escape(emotion)}</h3></div>"
         for emotion, each in medians.items()
     )
     each_wide = f"repeat({len(medians)},minmax(0,190px))"
     columns = f"display:grid;grid-template-columns:{each_wide};gap:10px;justify-content:center"
-    return f'<div style="{columns}">{drawn}</div>{figures.warm_scale(top, "mm")}'
+    return f'<div style="{columns}">{drawn}</div>{warm_scale(top, "mm")}'
 
 
-def _heat(picture: FacePicture, shares: np.ndarray) -> str:
-    return data_uri(picture.painted([figures.warm(float(each)) for each in shares], seams=False))
+def _heat(picture: FacePicture, shares: np.ndarray) -> np.ndarray:
+    return picture.painted([warm(float(each)) for each in shares], seams=False)
+
+
+def _picture(regions: FaceRegions, label_of: np.ndarray) -> FacePicture:
+    inside = regions.part_of != NO_PART
+    return FacePicture(regions.template, regions.faces, label_of=label_of, inside=inside)
 
 
 def _graph_section(found: Findings, graph: Graph, picture: FacePicture) -> str:

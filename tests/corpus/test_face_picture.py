@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 from corpus.dataset import figures
-from corpus.dataset.face_picture import HEIGHT, WIDTH, FacePicture, data_uri
+from corpus.dataset.regions import NO_PART
+from mmface4d.page.face_picture import HEIGHT, WIDTH, FacePicture, data_uri
 from tests.corpus.faces_in_motion import canonical
 
 
 @pytest.fixture(scope="module")
 def picture() -> FacePicture:
-    return FacePicture(canonical().regions, canonical().parcels.parcel_of)
+    regions = canonical().regions
+    inside = regions.part_of != NO_PART
+    return FacePicture(regions.template, regions.faces, label_of=canonical().parcels.parcel_of, inside=inside)
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,10 @@ import base64
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
-from corpus.dataset.regions import NO_PART, FaceRegions
+from mmface4d.arrays import Faces, Vertices
+from mmface4d.page.svg import svg
 
 WIDTH, HEIGHT = 420, 520
 SUPERSAMPLING = 2
@@ -17,16 +18,24 @@ SMOOTH_PX = 4.0
 SUBPIXEL_BITS = 4
 SEAM = 0.55  # how much of the colour a border between regions keeps
 
+NO_LABEL = -1
+
 Color = tuple[int, int, int]
 
 
 class FacePicture:
-    """Draws one topology's template; `label_of` gives each vertex its region, -1 for none."""
+    """Draws one topology's template; `label_of` gives each vertex its region, -1 for none.
 
-    def __init__(self, regions: FaceRegions, label_of: Int[np.ndarray, "n_verts"]) -> None:
-        self._vertices, self._faces = regions.template.astype(np.float64), regions.faces
-        inside = self._vertices[regions.part_of != NO_PART]
-        low, high = inside[:, :2].min(axis=0), inside[:, :2].max(axis=0)
+    The picture is as large as the vertices `inside` need; others may be cut off.
+    """
+
+    def __init__(
+        self, template: Vertices, faces: Faces, *, label_of: Int[np.ndarray, "n_verts"],
+        inside: Bool[np.ndarray, "n_verts"],
+    ) -> None:  # fmt: skip
+        self._vertices, self._faces = template.astype(np.float64), faces
+        framed = self._vertices[inside]
+        low, high = framed[:, :2].min(axis=0), framed[:, :2].max(axis=0)
         self._middle = (low + high) / 2
         self._px_per_m = (1 - 2 * MARGIN) * min(WIDTH / (high - low)[0], HEIGHT / (high - low)[1])
         self._labels, self._shade, self._covered = self._rendered(label_of)
@@ -63,7 +72,7 @@ class FacePicture:
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-20)
         outside = int(label_of.max()) + 1
-        labels = np.where(label_of == NO_PART, outside, label_of)[self._faces[:, 0]]
+        labels = np.where(label_of == NO_LABEL, outside, label_of)[self._faces[:, 0]]
         light = np.clip(normals @ (LIGHT / np.linalg.norm(LIGHT)), 0, 1)
         pixels = self.project(corners.reshape(-1, 3)) * SUPERSAMPLING * (1 << SUBPIXEL_BITS)
         pixels = np.round(pixels).astype(np.int32).reshape(-1, 3, 2)
@@ -96,3 +105,9 @@ def data_uri(picture: UInt8[np.ndarray, "height width 4"]) -> str:
 
     encoded = cv2.imencode(".webp", picture[..., [2, 1, 0, 3]], [cv2.IMWRITE_WEBP_QUALITY, 90])[1]
     return f"data:image/webp;base64,{base64.b64encode(encoded.tobytes()).decode()}"
+
+
+def figure(picture: UInt8[np.ndarray, "height width 4"]) -> str:
+    """A painted face by itself, as SVG."""
+    image = f'<image href="{data_uri(picture)}" width="{WIDTH}" height="{HEIGHT}"/>'
+    return svg([image], width=WIDTH, height=HEIGHT)
