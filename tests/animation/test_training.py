@@ -1,0 +1,352 @@
+"""Training: the same seed gives the same weights, however often it is interrupted; what ends it; what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from animation.data.corpus import SpeechCorpus
+from animation.models.interface import LOSS
+from animation.training.checkpoint import load_checkpoint
+from animation.training.config import TrainConfig, checked_config
+from animation.training.curves import Curves
+from animation.training.loop import Loop
+from animation.training.run import Outcome, resumed_config, train
+from mmface4d.errors import BusyError, InputError, TrainingError, UsageError
+from mmface4d.files import read_json
+from mmface4d.locks import locked
+from tests.animation.toy_corpus import changed, toy_corpus
+
+SMALL: dict[str, dict[str, Any]] = {
+    "audio2face": {"channels": 8, "driver_channels": 8, "decoder_stages": 1},
+    "faceformer": {"width": 8, "encoder_layers": 1, "encoder_width": 8},
+    "meshtalk": {"heads": 2, "classes": 4, "width": 8, "prior_width": 8, "head_width": 4},
+}
+SLOW = pytest.mark.slow
+MODELS = ["audio2face", pytest.param("faceformer", marks=SLOW), pytest.param("meshtalk", marks=SLOW)]
+Train = Callable[..., Outcome]
+
+
+def settings(model: str = "audio2face", **more: Any) -> TrainConfig:
+    values = {
+        "model": model,
+        "options": SMALL[model],
+        "budget": {"updates": 8},
+        "batches": {"size": 2, "crop_frames": 8},
+        "validation": {"every_updates": 4, "clips": 1},
+        "optimiser": {"rate": 1e-3},
+    }
+    return checked_config({**values, **more}, name="these settings")
+
+
+@pytest.fixture(scope="module")
+def corpus() -> SpeechCorpus:
+    return toy_corpus(sentences=2, n_frames=16)
+
+
+@pytest.fixture
+def run(corpus: SpeechCorpus, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Train:
+    """Trains on the toy corpus into a folder of a name."""
+
+    def run(name: str, config: TrainConfig, *, data: SpeechCorpus = corpus, resume: bool = False) -> Outcome:
+        cache = tmp_path_factory.getbasetemp() / "prepared"
+        return train(data, config, tmp_path / name, resume=resume, cache=cache)
+
+    return run
+
+
+def weights(outcome: Outcome | Path) -> dict[str, torch.Tensor]:
+    """Of the checkpoint, and of the state from which one would go on."""
+    folder = outcome if isinstance(outcome, Path) else outcome.folder
+    state = torch.load(folder / "train_state.pt", weights_only=True)["weights"]
+    return load_file(folder / "model.safetensors") | {f"state.{name}": value for name, value in state.items()}
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_same_seed_gives_the_same_weights(run: Train, model: str) -> None:
+    before = torch.random.get_rng_state()
+    first = weights(run("first", settings(model)))
+    torch.rand(3)
+    assert equal(first, weights(run("second", settings(model))))
+    assert not equal(first, weights(run("third", settings(model, seed=1))))
+    torch.random.set_rng_state(before)
+
+
+def test_training_leaves_global_randomness_alone(run: Train) -> None:
+    torch.manual_seed(3)
+    wanted = torch.rand(2)
+    torch.manual_seed(3)
+    run("any", settings())
+    assert torch.equal(torch.rand(2), wanted)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_longer_budget_goes_on_as_if_it_had_been_there_from_the_start(run: Train, model: str) -> None:
+    shares = {"stage_shares": [1, 3]} if model == "meshtalk" else {}
+    whole = run("whole", settings(model, budget={"updates": 16, **shares}))
+    # the first stage of two has the same length in both
+    begun = {"updates": 8, "stage_shares": [1, 1]} if shares else {"updates": 8}
+    run("parts", settings(model, budget=begun))
+    parts = run("parts", settings(model, budget={"updates": 16, **shares}), resume=True)
+    assert equal(weights(whole), weights(parts))
+    assert (parts.updates, parts.best, parts.ended) == (whole.updates, whole.best, whole.ended)
+    curves = [Curves.from_json(read_json(each.folder / "curves.json")) for each in (whole, parts)]
+    for one, other in zip(curves[0].training, curves[1].training, strict=True):
+        assert (one.stage, one.update, one.values) == (other.stage, other.update, other.values)
+
+
+@pytest.mark.parametrize(
+    ("model", "at"), [("audio2face", 5), *(pytest.param("meshtalk", at, marks=SLOW) for at in (1, 5, 7))]
+)
+def test_a_stopped_training_goes_on_bit_by_bit(
+    run: Train, monkeypatch: pytest.MonkeyPatch, model: str, at: int
+) -> None:
+    whole, update = run("whole", settings(model)), Loop._update
+
+    def interrupted(self: Loop, *arguments: Any, **more: Any) -> None:
+        update(self, *arguments, **more)
+        if self.count.all_updates == at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_update", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run("stopped", settings(model))
+    stopped = run("stopped", settings(model), resume=True)
+    assert equal(weights(whole), weights(stopped))
+    assert stopped.ended == whole.ended
+
+
+def test_a_failure_anywhere_is_gone_on_from(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a kill: what was not saved is made again, to the bit."""
+    whole, update = run("whole", settings()), Loop._update
+
+    def broken(self: Loop, *arguments: Any, **more: Any) -> None:
+        if self.count.all_updates == 6:
+            raise MemoryError
+        update(self, *arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "_update", broken)
+        with pytest.raises(MemoryError):
+            run("failed", settings())
+    assert equal(weights(whole), weights(run("failed", settings(), resume=True)))
+
+
+def test_a_finished_training_is_not_trained_again(run: Train) -> None:
+    done = run("done", settings())
+    assert equal(weights(done), weights(run("done", settings(), resume=True)))
+
+
+def test_resuming_nothing_starts(run: Train, tmp_path: Path) -> None:
+    assert run("new", settings(), resume=True).updates == 8
+    assert resumed_config(tmp_path / "new") == settings()
+
+
+def test_test_subjects_are_never_read(run: Train, corpus: SpeechCorpus) -> None:
+    def nobody(*_: Any) -> Any:
+        raise AssertionError
+
+    clips = tuple(
+        replace(each, frames=nobody, sound=nobody) if corpus.splits[each.subject] == "test" else each
+        for each in corpus.clips
+    )
+    run("blind", settings(), data=replace(corpus, clips=clips))
+
+
+def test_it_ends_without_improvement_and_keeps_the_best(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([3.0, 2.0, 2.5, 2.0, 1.0, 1.0])
+    monkeypatch.setattr(
+        "animation.training.validation.Validator.measure", lambda *_, **__: {LOSS: 9.0, "face_mean_mm": next(values)}
+    )
+    patient = {"every_updates": 2, "clips": 1, "patience": 2}
+    outcome = run("early", settings(validation=patient, budget={"updates": 100}))
+    assert (outcome.updates, outcome.best, outcome.best_update) == (8, 2.0, 4)
+    assert "no improvement" in outcome.ended[0]
+    four = run("four", settings(validation=patient, budget={"updates": 4}))
+    kept, last = load_file(outcome.folder / "model.safetensors"), weights(four)
+    assert all(torch.equal(value, last[f"state.{name}"]) for name, value in kept.items())
+
+
+def test_minutes_end_it(run: Train) -> None:
+    outcome = run("short", settings(budget={"updates": 0, "minutes": 0.002}))
+    assert "minutes" in outcome.ended[0]
+    assert outcome.updates >= 1
+
+
+def test_without_validation_subjects_the_last_weights_are_kept(run: Train) -> None:
+    outcome = run("alone", settings(), data=toy_corpus(splits={"s1": "train"}, sentences=2, n_frames=16))
+    found = weights(outcome)
+    assert outcome.best is None
+    assert all(torch.equal(value, found[f"state.{name}"]) for name, value in found.items() if name[:6] != "state.")
+    assert not load_checkpoint(outcome.folder).model.training
+
+
+def test_it_learns(run: Train, corpus: SpeechCorpus) -> None:
+    more = {"budget": {"updates": 60}, "optimiser": {"rate": 3e-3}, "validation": {"every_updates": 20, "clips": 2}}
+    outcome = run("learnt", settings(**more))
+    first, *_, last = Curves.from_json(read_json(outcome.folder / "curves.json")).training
+    assert last.values[LOSS] < 0.5 * first.values[LOSS]
+
+
+def test_a_training_that_diverges_is_told(run: Train) -> None:
+    wild = {"optimiser": {"rate": 1.0, "clip_norm": 0.0}, "options": {**SMALL["audio2face"], "reg_weight": 1e38}}
+    with pytest.raises(TrainingError, match="diverged") as error:
+        run("wild", settings(**wild, validation={"every_updates": 20, "clips": 1}, budget={"updates": 4000}))
+    assert "optimiser.rate" in (error.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"model": "audio3face", "options": {}}, "no model"),
+        ({"options": {"chanels": 3}}, "chanels"),
+        ({"encoder": "ear"}, "no audio encoder"),
+        ({"batches": {"size": 3}, "machine": {"devices": 2, "accelerator": "cpu"}}, "share evenly"),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_is_written(run: Train, tmp_path: Path, more: dict, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        run("wrong", checked_config({"budget": {"updates": 1}, **more}, name="these"))
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_clips_of_several_rates_need_one(run: Train, corpus: SpeechCorpus) -> None:
+    mixed = changed(corpus, 0, fps=25.0)
+    with pytest.raises(UsageError, match="25, 30"):
+        run("mixed", settings(), data=mixed)
+
+
+def test_another_training_in_the_folder_is_left_alone(run: Train, tmp_path: Path, corpus: SpeechCorpus) -> None:
+    run("one", settings())
+    with pytest.raises(UsageError, match="has a training already"):
+        run("one", settings())
+    with pytest.raises(UsageError, match="another seed"):
+        run("one", settings(seed=5), resume=True)
+    with pytest.raises(InputError, match="other data"):
+        run("one", settings(), data=toy_corpus(sentences=3, n_frames=16), resume=True)
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "holiday" / "photo.jpg").touch()
+    with pytest.raises(UsageError, match="not empty"):
+        run("holiday", settings())
+
+
+def test_two_at_once_are_refused(run: Train, tmp_path: Path) -> None:
+    run("busy", settings())
+    with locked(tmp_path / "busy" / ".train.lock", what="it"), pytest.raises(BusyError):
+        run("busy", settings(), resume=True)
+
+
+@pytest.mark.parametrize("harm", [lambda data: data[:-100], lambda _: b"", lambda _: b"\x80\x02K\x01."])
+def test_a_damaged_state_is_told(run: Train, harm: Callable[[bytes], bytes]) -> None:
+    path = run("harmed", settings()).folder / "train_state.pt"
+    path.write_bytes(harm(path.read_bytes()))
+    with pytest.raises(InputError, match="is damaged"):
+        run("harmed", settings(), resume=True)
+
+
+def test_curves_and_card_say_what_was_measured(run: Train) -> None:
+    folder = run("told", settings("meshtalk")).folder
+    curves = Curves.from_json(read_json(folder / "curves.json"))
+    assert [point.stage for point in curves.validation] == ["latent", "prior"]
+    assert set(curves.validation[1].values) == {LOSS, "face_mean_mm", "lips_max_mm"}
+    assert not curves.running
+    page = (folder / "curves.html").read_text()
+    assert page.count("<svg") >= 4
+    assert "refresh" not in page
+    card = (folder / "README.md").read_text()
+    assert "for tests" in card
+    assert "face mean mm" in card
+    assert "Not measured on test subjects" in card
+    best = min(point.values["face_mean_mm"] for point in curves.validation[1:])
+    assert f"{best:.4g}" in card
+
+
+def test_the_checkpoint_names_no_place_on_this_machine(run: Train, tmp_path: Path) -> None:
+    folder = run("public", settings(data=str(tmp_path / "secret"))).folder
+    for name in ("config.json", "preprocess.json", "README.md", "curves.json", "curves.html"):
+        assert "secret" not in (folder / name).read_text()
+    assert resumed_config(folder).data == str(tmp_path / "secret")
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from animation.training.config import TrainConfig
+from animation.training.run import train
+from tests.animation.toy_corpus import toy_corpus
+config = TrainConfig.model_validate_json(Path(sys.argv[1]).read_text())
+train(toy_corpus(sentences=2, n_frames=16), config, Path(sys.argv[2]), resume=True, cache=Path(sys.argv[3]))
+"""
+
+
+def start(tmp_path: Path, config: TrainConfig, name: str) -> subprocess.Popen[str]:
+    """A training in processes of its own."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    (tmp_path / f"{name}.json").write_text(config.model_dump_json())
+    words = [tmp_path / "program.py", tmp_path / f"{name}.json", tmp_path / name, tmp_path / "cache"]
+    root = str(Path(__file__).resolve().parents[2])
+    return subprocess.Popen(
+        [sys.executable, *map(str, words)], env={**os.environ, "PYTHONPATH": root}, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(tmp_path: Path, config: TrainConfig, name: str) -> Path:
+    process = start(tmp_path, config, name)
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told
+    return tmp_path / name
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_bit_by_bit(tmp_path: Path) -> None:
+    config = settings(budget={"updates": 120}, validation={"every_updates": 10, "clips": 1, "patience": 0})
+    whole = finish(tmp_path, config, "whole")
+    for _ in range(3):
+        process = start(tmp_path, config, "killed")
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "validation" in line:
+                break
+        process.kill()
+        process.communicate()
+    assert equal(weights(whole), weights(finish(tmp_path, config, "killed")))
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
+    """Each has half of every batch; the same seed gives the same weights, and one process can go on alone."""
+    two = {"machine": {"devices": 2, "accelerator": "cpu"}}
+    for model in ("audio2face", "meshtalk"):
+        first = finish(tmp_path, settings(model, **two), f"{model}-first")
+        assert equal(weights(first), weights(finish(tmp_path, settings(model, **two), f"{model}-second")))
+        assert load_checkpoint(first).config.training["machine"]["devices"] == 2  # type: ignore[index, call-overload]
+        more = settings(model, budget={"updates": 12})
+        if model == "audio2face":
+            assert (
+                json.loads((finish(tmp_path, more, f"{model}-first") / "curves.json").read_text())["running"] is False
+            )
+
+
+def test_drops_of_a_seed_do_not_repeat() -> None:
+    from animation.training.stage_loss import generator_of
+
+    drawn = {tuple(generator_of(0, stream, 0, update, rank).integers(1 << 62, size=2)) for stream in range(3)
+             for update in range(20) for rank in range(2)}  # fmt: skip
+    assert len(drawn) == 120
+    assert np.array_equal(generator_of(1, 2).integers(9, size=4), generator_of(1, 2).integers(9, size=4))
