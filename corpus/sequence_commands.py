@@ -44,7 +44,8 @@ def export(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Write SEQUENCEs, with the sound of their takes, in the layout of another program."""
-    from corpus.presets.export import export_sequences, exported_json, exported_text
+    from corpus.presets.export import export_sequences
+    from mmface4d.exported import exported_json, exported_text
 
     done = export_sequences(
         list(dict.fromkeys(paths)), output, preset=preset, pose=pose, with_take=not without_take, subject=subject

@@ -1,6 +1,7 @@
 """Names that are safe as a file's name, so that no path can hide in them."""
 
 import re
+from collections.abc import Collection, Iterable
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}")
 
@@ -9,3 +10,23 @@ def safe_name(text: str) -> str:
     """The text as a file's name: other letters become hyphens, so that no path can hide in it."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-_")[:96]
     return name if SAFE_NAME.fullmatch(name) else "unnamed"
+
+
+def plain_names(names: Iterable[str]) -> dict[str, str]:
+    """By name one of letters and digits only, which no other has: for loaders that cut names at underscores.
+
+    `wav` is written large in them, because those loaders find a mesh by replacing it in the sound's name.
+    """
+    plain: dict[str, str] = {}
+    for name in names:
+        letters = "".join(letter for letter in name if letter.isascii() and letter.isalnum())
+        plain[name] = unused_name((letters or "subject").replace("wav", "WAV"), plain.values())
+    return plain
+
+
+def unused_name(name: str, taken: Collection[str]) -> str:
+    """The name, or one with a number behind it that is not taken; some disks do not tell A from a."""
+    folded, chosen, number = {each.casefold() for each in taken}, name, 2
+    while chosen.casefold() in folded:
+        chosen, number = f"{name}x{number}", number + 1
+    return chosen

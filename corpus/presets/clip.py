@@ -2,9 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from corpus.presets.motion import Motion, Pose, steady_motion
 from mmface4d.errors import InputError, UsageError
@@ -36,18 +35,6 @@ class Clip:
     def source(self) -> str:
         """Where it comes from, for messages."""
         return str(self.motion.sequence.path)
-
-
-@dataclass
-class Exported:
-    """What was written of a clip: frames at a rate, the largest error of a vertex, and what a user should know."""
-
-    name: str
-    frames: int
-    fps: float
-    max_error_mm: float = 0.0
-    notes: list[str] = field(default_factory=list)
-    figures: dict[str, Any] = field(default_factory=dict)
 
 
 def open_clip(path: Path, *, pose: Pose = "world", with_take: bool = True, subject: str | None = None) -> Clip:

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8, UInt16
 
-from corpus.presets.clip import Clip, Exported
+from corpus.presets.clip import Clip
 from corpus.presets.mesh_files import vertex_colors
 from corpus.presets.morphs import Morphs, fit_morphs
 from corpus.presets.sound import write_sound
 from mmface4d import __version__
 from mmface4d.errors import UsageError
+from mmface4d.exported import Exported
 from mmface4d.files import atomic_path
 
 COMPONENTS = {"<f4": 5126, "<u2": 5123, "<u4": 5125}

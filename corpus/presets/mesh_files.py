@@ -4,43 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import UInt8
 
-from corpus.presets.clip import Clip, Exported
+from corpus.presets.clip import Clip
 from corpus.presets.sound import write_sound
 from mmface4d.errors import UsageError
+from mmface4d.exported import Exported
 from mmface4d.files import sync, write_json
+from mmface4d.mesh_text import OBJ_DECIMALS, obj_text, ply_bytes
 from mmface4d.progress import progress
 
 NUMBER_DIGITS = 6
-OBJ_DECIMALS = 6  # of metres: a micrometre
-
-
-def ply_bytes(
-    vertices_m: Float[np.ndarray, "n_verts 3"], faces: Int[np.ndarray, "n_faces 3"], *,
-    colors: UInt8[np.ndarray, "n_verts 3"] | None = None,
-) -> bytes:  # fmt: skip
-    """A binary little-endian PLY; float32 vertices are kept bit by bit."""
-    fields = [("at", "<f4", 3)] + ([("color", "u1", 3)] if colors is not None else [])
-    points = np.zeros(len(vertices_m), fields)
-    points["at"] = vertices_m
-    head = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices_m)}"]
-    head += [f"property float {axis}" for axis in "xyz"]
-    if colors is not None:
-        points["color"] = colors
-        head += [f"property uchar {name}" for name in ("red", "green", "blue")]
-    triangles = np.zeros(len(faces), [("count", "u1"), ("corners", "<i4", 3)])
-    triangles["count"], triangles["corners"] = 3, faces
-    head += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header"]
-    return ("\n".join(head) + "\n").encode() + points.tobytes() + triangles.tobytes()
-
-
-def obj_text(vertices_m: Float[np.ndarray, "n_verts 3"], faces: Int[np.ndarray, "n_faces 3"]) -> str:
-    """An OBJ with its vertices in their order; coordinates are rounded to a micrometre."""
-    corners = faces + 1
-    lines = [f"v {x:.{OBJ_DECIMALS}f} {y:.{OBJ_DECIMALS}f} {z:.{OBJ_DECIMALS}f}" for x, y, z in vertices_m.tolist()]
-    lines += [f"f {a} {b} {c}" for a, b, c in corners.tolist()]
-    return "\n".join(lines) + "\n"
 
 
 def vertex_colors(clip: Clip) -> UInt8[np.ndarray, "n_verts 3"] | None:

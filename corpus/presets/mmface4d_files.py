@@ -15,12 +15,13 @@ import numpy as np
 from jaxtyping import Int
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from corpus.presets.clip import Clip, Exported
+from corpus.presets.clip import Clip
 from corpus.presets.gray_video import GrayVideoWriter
 from corpus.presets.nut_mesh import write_nut_mesh
 from corpus.presets.sound import SPEECH_RATE, write_sound
 from mmface4d.arrays import DepthImage
 from mmface4d.errors import InputError
+from mmface4d.exported import Exported
 from mmface4d.files import atomic_path, read_json, write_json
 from mmface4d.progress import progress
 from mmface4d.rig_calibration import parse_calibration

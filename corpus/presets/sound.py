@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from corpus.presets.clip import Clip, Exported
+from corpus.presets.clip import Clip
 from mmface4d.errors import InputError
-from mmface4d.files import atomic_path
+from mmface4d.exported import Exported
 from mmface4d.take_record import AudioRecord
+from mmface4d.wav import write_wav
 
 MARGIN_S = 0.05  # beyond both ends, so that the resampler's filter has run in
 WORTH_A_NOTE_S = 0.05
@@ -86,14 +87,6 @@ def _resample(
     return soxr.resample(samples, source_rate, target_rate, quality="VHQ")
 
 
-def write_wav(path: Path, sound: CutSound) -> None:
-    """16-bit PCM, mono."""
-    import soundfile
-
-    with atomic_path(path) as partial:
-        soundfile.write(partial, sound.samples, sound.rate, subtype="PCM_16", format="WAV")
-
-
 def write_sound(clip: Clip, path: Path, *, done: Exported, rate: int | None = None) -> bool:
     """Writes the clip's sound where there is one; notes in `done` what is missing."""
     sound = cut_sound(clip, rate=rate)
@@ -102,5 +95,5 @@ def write_sound(clip: Clip, path: Path, *, done: Exported, rate: int | None = No
         return False
     if sound.silent_s > WORTH_A_NOTE_S:
         done.notes.append(f"the take's sound does not cover {sound.silent_s:.2f} s of it, which are silent")
-    write_wav(path, sound)
+    write_wav(path, sound.samples, rate_hz=sound.rate)
     return True

@@ -13,15 +13,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from corpus.presets.clip import Clip, Exported
-from corpus.presets.mesh_files import ply_bytes
+from corpus.presets.clip import Clip
 from corpus.presets.motion import Motion
-from corpus.presets.numpy_pickle import pickle_arrays
-from corpus.presets.sound import SPEECH_RATE, cut_sound, write_wav
+from corpus.presets.sound import SPEECH_RATE, cut_sound
+from mmface4d.array_pickle import pickle_arrays
 from mmface4d.errors import InputError, UsageError
+from mmface4d.exported import Exported
 from mmface4d.files import atomic_path, write_json
+from mmface4d.mesh_text import ply_bytes
+from mmface4d.names import plain_names
 from mmface4d.npy import write_npy
 from mmface4d.progress import Progress, progress
+from mmface4d.wav import write_wav
 
 FPS = 60.0
 BASE_FPS = 30.0  # what is left when every second frame is taken
@@ -54,7 +57,7 @@ def rename(clips: Sequence[Clip]) -> dict[str, str]:
     by_subject: dict[str, list[Clip]] = defaultdict(list)
     for clip in clips:
         by_subject[clip.subject].append(clip)
-    subjects = _subject_names(list(by_subject))
+    subjects = plain_names(by_subject)
     stems = {}
     for subject, theirs in by_subject.items():
         if len(theirs) > MOST_SENTENCES:
@@ -65,18 +68,6 @@ def rename(clips: Sequence[Clip]) -> dict[str, str]:
         for number, clip in enumerate(theirs, 1):
             stems[clip.name] = f"{subjects[subject]}_sentence{number % MOST_SENTENCES:02}"
     return stems
-
-
-def _subject_names(subjects: list[str]) -> dict[str, str]:
-    """Letters and digits only, because some loaders take the subject for what stands before the first underscore."""
-    names: dict[str, str] = {}
-    for subject in subjects:
-        plain = "".join(letter for letter in subject if letter.isascii() and letter.isalnum()) or "subject"
-        name, number = plain, 2
-        while name in names.values():
-            name, number = f"{plain}x{number}", number + 1
-        names[subject] = name
-    return names
 
 
 def _write_clip(clip: Clip, stem: str, folder: Path, *, bar: Progress) -> Exported:
@@ -93,7 +84,7 @@ def _write_clip(clip: Clip, stem: str, folder: Path, *, bar: Progress) -> Export
     if (len(motion) + 1) // 2 > MOST_FRAMES:
         done.notes.append(f"longer than the {MOST_FRAMES} frames that the loaders' models can take")
     _write_vertices(folder / "vertices_npy" / f"{stem}.npy", motion, bar)
-    write_wav(folder / "wav" / f"{stem}.wav", sound)
+    write_wav(folder / "wav" / f"{stem}.wav", sound.samples, rate_hz=sound.rate)
     return done
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from corpus.presets.clip import Clip, Exported
+from corpus.presets.clip import Clip
 from corpus.presets.sound import write_sound
+from mmface4d.exported import Exported
 from mmface4d.sequence import OF_SEQUENCE, PER_FRAME, write_sequence
 
 PRIVATE = {"serials", "take", "calibration_json", "lighting", "depth_bias_mm", "format"}  # devices, paths, by camera

@@ -16,8 +16,8 @@ import trimesh
 
 from corpus.presets.clip import Clip, open_clip
 from corpus.presets.export import export_sequences
-from corpus.presets.numpy_pickle import pickle_arrays
 from corpus.presets.vocaset import rename
+from mmface4d.array_pickle import pickle_arrays
 from mmface4d.errors import InputError, UsageError
 from tests.corpus.talking_head import FRAMES, N_VERTS, faces, mend, shape, spoken_clip, write_spoken
 
