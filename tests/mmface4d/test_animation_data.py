@@ -1,0 +1,251 @@
+"""Labs, releases and folders as clips to train on: who may be in it, heads that stand still, sound in time."""
+
+import json
+import re
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from animation.data.check import check_clip
+from animation.data.folder import write_folder
+from corpus.dataset.items import lab_index
+from corpus.dataset.regions import face_regions
+from corpus.release.reader import open_release
+from mmface4d.animation_data import open_speech_corpus
+from mmface4d.errors import InputError
+from mmface4d.lab import Lab, create_lab
+from mmface4d.model_topology import model_topology
+from mmface4d.sequence import MeshSequence, load_sequence, write_sequence
+from mmface4d.steady_clips import SteadyFrames, frames_on_beat, longest_lost_s
+from mmface4d.subject_templates import Spoken, SubjectTemplates
+from mmface4d.transforms import rotation_from_rotvec
+from mmface4d.withdrawal import withdraw
+from tests.animation.toy_corpus import toy_corpus
+from tests.corpus.in_process import run_here
+from tests.corpus.small_lab import START_USEC, add_session, person, sentences
+
+FRAMES = 12
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """P01 and P03 consented to all, P02 to no sound, P04 withdrew, P05's consent has run out."""
+    lab = create_lab(tmp_path_factory.mktemp("lab") / "small")
+    gone = date.today() - timedelta(days=1)
+    people = [
+        person("P01"), person("P02", "mesh"), person("P03"), person("P04"),
+        person("P05", date=date(2025, 1, 1), until=gone),
+    ]  # fmt: skip
+    for who in people:
+        if who.pseudonym != "P05":
+            add_session(lab, who, script=sentences(2), frames=FRAMES)
+    withdraw(lab.path, "P04", today=date.today())
+    path = add_session(lab, person("P05"), script=sentences(2), frames=FRAMES)
+    record = next(file for file in lab.subjects.glob("P05.json"))
+    value = json.loads(record.read_text())
+    value["consent"] |= {"date": "2025-01-01", "until": gone.isoformat()}
+    record.write_text(json.dumps(value))
+    assert path.is_dir()
+    return lab
+
+
+def test_a_lab_gives_only_what_people_consented_to(lab: Lab) -> None:
+    corpus = open_speech_corpus(lab.path)
+    assert {clip.subject for clip in corpus.clips} == {"P01", "P03"}
+    assert set(corpus.splits) == {"P01", "P03"}
+    assert corpus.notes == (
+        "2 sequences left out: consent expired",
+        "2 sequences left out: consent withdrawn",
+        "2 sequences left out: the consent does not cover sound",
+    )
+    assert str(lab.path.parent) not in repr((corpus.origin, corpus.licence, corpus.notes))
+
+
+def test_a_labs_clips_can_be_used(lab: Lab) -> None:
+    corpus = open_speech_corpus(lab.path)
+    assert all(check_clip(clip, corpus) == [] for clip in corpus.clips)
+    assert {(clip.fps, clip.n_frames) for clip in corpus.clips} == {(30.0, FRAMES)}
+    assert len({clip.name for clip in corpus.clips}) == len({clip.fingerprint for clip in corpus.clips}) == 4
+    assert {"lips", "upper_face", "face"} <= set(corpus.topology.masks)
+    assert corpus.clips[0].text == "This is sentence number 0."
+
+
+def test_the_sound_begins_with_the_first_frame(lab: Lab) -> None:
+    item = next(item for item in lab_index(lab) if item.pseudonym == "P01")
+    assert item.take is not None
+    samples, rate = soundfile.read(item.take / "audio.wav", dtype="float32", always_2d=True)
+    sound = open_speech_corpus(lab.path).clips[0].sound()
+    late = round(0.1 * rate)  # the take's sound begins 100 ms before its frames
+    expected = samples.mean(axis=1)[late : late + len(sound.samples)]
+    assert (sound.rate_hz, sound.start_s) == (rate, 0.0)
+    np.testing.assert_allclose(sound.samples[: len(expected)], expected, atol=1e-6)
+
+
+def test_a_release_keeps_its_splits_and_gives_the_same_faces(lab: Lab, tmp_path: Path) -> None:
+    done = run_here("release", "build", lab.path, "-o", tmp_path / "release")
+    assert done.returncode == 0, done.stderr
+    release, of_lab = open_release(tmp_path / "release"), open_speech_corpus(lab.path)
+    corpus = open_speech_corpus(tmp_path / "release")
+    assert len(corpus.clips) == 4
+    for split, subjects in release.splits.items():
+        assert {name for name, each in corpus.splits.items() if each == split} == set(subjects)
+    assert corpus.topology.sha256 == of_lab.topology.sha256
+    assert not re.search(r"P0\d", repr([(clip.name, clip.subject) for clip in corpus.clips]))
+    assert all(check_clip(clip, corpus) == [] for clip in corpus.clips)
+    for clip in corpus.clips:
+        candidates = [each for each in of_lab.clips if each.sentence == clip.sentence]
+        same = min(candidates, key=lambda each: _distance(each, clip))
+        assert _distance(same, clip) < 1e-6
+        np.testing.assert_allclose(same.sound().samples, clip.sound().samples, atol=1e-4)
+        assert same.text == clip.text
+        assert _apart(corpus.templates[clip.subject], of_lab.templates[same.subject]) < 1e-6
+
+
+def _distance(one: Any, other: Any) -> float:
+    return _apart(one.frames(0, FRAMES), other.frames(0, FRAMES))
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(one - other).max())
+
+
+def test_a_clips_folder_is_recognised_and_splits_can_be_changed(tmp_path: Path) -> None:
+    write_folder(toy_corpus(), tmp_path / "clips")
+    corpus = open_speech_corpus(tmp_path / "clips", splits={"s1": "test"})
+    assert corpus.splits == {"s1": "test", "s2": "train", "s3": "validation", "s4": "test"}
+    with pytest.raises(InputError, match="no subject s9"):
+        open_speech_corpus(tmp_path / "clips", splits={"s9": "test"})
+    with pytest.raises(InputError, match="no split exam"):
+        open_speech_corpus(tmp_path / "clips", splits={"s1": "exam"})  # type: ignore[dict-item]
+
+
+def test_other_paths_are_told_what_could_be_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="neither a release"):
+        open_speech_corpus(tmp_path)
+    with pytest.raises(InputError, match="is no folder"):
+        open_speech_corpus(tmp_path / "none")
+
+
+def test_a_lab_without_sequences_says_so(tmp_path: Path) -> None:
+    lab = create_lab(tmp_path / "lab")
+    with pytest.raises(InputError, match="there are no sequences"):
+        open_speech_corpus(lab.path)
+
+
+# a sequence of known motion
+
+
+def talking(path: Path, *, times_usec: np.ndarray | None = None, status: np.ndarray | None = None) -> MeshSequence:
+    """The canonical face whose chin goes down and up, on a head that nods; where it was not seen, it is far off."""
+    face = model_topology("canonical")
+    chin = face_regions(face).mask("chin").astype(np.float64)
+    usec = START_USEC + np.round(np.arange(30) * 1e6 / 30).astype(np.int64) if times_usec is None else times_usec
+    codes = np.zeros(len(usec), np.uint8) if status is None else status
+
+    def frame(number: int) -> dict[str, Any]:
+        moved = face.template + opened((usec[number] - usec[0]) / 1e6) * chin[:, None] * np.array([0, -1.0, 0])
+        turn = rotation_from_rotvec(np.array([0.2 * np.sin(number), 0.1 * np.cos(number), 0.05]))
+        shift = np.array([0.01 * number, 0, 0.6]) + (5.0 if codes[number] > 1 else 0.0)
+        return {
+            "vertices": (moved @ turn.T + shift).astype(np.float32), "timestamps_usec": np.int64(usec[number]),
+            "status": codes[number], "expression": np.full(2, opened((usec[number] - usec[0]) / 1e6), np.float32),
+        }  # fmt: skip
+
+    about = {"faces": face.faces, "fps": 30.0, "model": "canonical", "take": ""}
+    write_sequence(path, of_sequence=about, frame_count=len(usec), read_frame=frame)
+    return load_sequence(path)
+
+
+def opened(time_s: float) -> float:
+    """How far the chin is down, metres; even at all times."""
+    return 0.01 * (1 - abs(1 - 2 * ((time_s * 2) % 1)))
+
+
+def truth(times_s: np.ndarray) -> np.ndarray:
+    face = model_topology("canonical")
+    chin = face_regions(face).mask("chin")
+    down = np.array([opened(each) for each in times_s])
+    return face.template - down[:, None, None] * chin[:, None] * np.array([0, 1.0, 0])
+
+
+def steady(path: Path, **how: Any) -> tuple[SteadyFrames, int, float]:
+    sequence = talking(path, **how)
+    frames = SteadyFrames(lambda: load_sequence(path), face_regions(model_topology("canonical")))
+    count, fps = frames_on_beat(sequence)
+    return frames, count, fps
+
+
+def test_the_head_stands_still_and_the_face_moves_as_it_did(tmp_path: Path) -> None:
+    frames, count, fps = steady(tmp_path / "a.npz")
+    assert (count, fps) == (30, 30.0)
+    np.testing.assert_allclose(frames(0, 30), truth(np.arange(30) / 30), atol=2e-6)
+    assert np.array_equal(frames(7, 12), frames(0, 30)[7:12])
+    assert frames(3, 3).shape == (0, 9548, 3)
+
+
+def test_lost_and_unseen_frames_are_filled_in_between(tmp_path: Path) -> None:
+    usec = START_USEC + np.delete(np.round(np.arange(30) * 1e6 / 30).astype(np.int64), [10, 11])
+    status = np.zeros(28, np.uint8)
+    status[[3, 4]] = 2, 3
+    frames, count, _ = steady(tmp_path / "a.npz", times_usec=usec, status=status)
+    assert count == 30
+    expected = truth(np.arange(30) / 30)
+    for gap in ((2, 5), (9, 12)):
+        for row in range(gap[0] + 1, gap[1]):
+            share = (row - gap[0]) / (gap[1] - gap[0])
+            expected[row] = (1 - share) * expected[gap[0]] + share * expected[gap[1]]
+    np.testing.assert_allclose(frames(0, 30), expected, atol=3e-6)
+
+
+def test_how_long_a_face_was_lost(tmp_path: Path) -> None:
+    status = np.zeros(30, np.uint8)
+    assert longest_lost_s(talking(tmp_path / "a.npz", status=status)) == pytest.approx(0.0, abs=1e-5)
+    status[5:11] = 2
+    assert longest_lost_s(talking(tmp_path / "b.npz", status=status)) == pytest.approx(0.2, abs=1e-5)
+    assert longest_lost_s(talking(tmp_path / "c.npz", status=status * 0 + 4)) > 0.9
+
+
+def test_a_template_is_the_calmest_face(tmp_path: Path) -> None:
+    frames, _, _ = steady(tmp_path / "a.npz")
+
+    def load() -> MeshSequence:
+        return load_sequence(tmp_path / "a.npz")
+
+    spoken = {"P01": [Spoken(frames, load, "fingerprint", neutral=True)]}
+    templates = SubjectTemplates(spoken, cache=tmp_path / "cache")
+    calm = np.sort([opened(row / 30) for row in range(30)])[:5].mean()
+    chin = face_regions(model_topology("canonical")).mask("chin")
+    moved = model_topology("canonical").template - calm * chin[:, None] * np.array([0, 1.0, 0])
+    np.testing.assert_allclose(templates["P01"], moved, atol=3e-6)
+    (kept,) = (tmp_path / "cache").glob("*.npy")
+    (tmp_path / "a.npz").unlink()
+    assert np.array_equal(SubjectTemplates(spoken, cache=tmp_path / "cache")["P01"], templates["P01"])
+    kept.write_bytes(b"damaged")
+    with pytest.raises(InputError):
+        SubjectTemplates(spoken, cache=tmp_path / "cache")["P01"]  # made again, of what is no longer there
+    assert replace(spoken["P01"][0], neutral=False).fingerprint == "fingerprint"
+
+
+def test_the_clips_commands(tmp_path: Path) -> None:
+    done = run_here("clips", "synth", tmp_path / "toy", "--subjects", 4, "--sentences", 2, "--vertices", 120)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "splits.json").write_text('{"train": ["subject003"], "test": ["subject000"]}')
+    done = run_here(
+        "clips", "export", tmp_path / "toy", "--to", "clips", "-o", tmp_path / "copy",
+        "--splits", tmp_path / "splits.json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    done = run_here("clips", "show", tmp_path / "copy", "--check", "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["mistakes"], told["clips"]) == (0, [], 8)
+    assert open_speech_corpus(tmp_path / "copy").splits["subject000"] == "test"
+    wav = next((tmp_path / "copy" / "clips").glob("subject001*.wav"))
+    soundfile.write(wav, np.zeros(50_000), 16_000, subtype="FLOAT")
+    done = run_here("clips", "show", tmp_path / "copy", "--check")
+    assert done.returncode == 5
+    assert f"mistake: {wav.stem}: its sound is silent" in done.stdout

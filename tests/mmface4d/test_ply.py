@@ -1,0 +1,96 @@
+"""PLY meshes: every flavour gives the same mesh, and damaged ones are refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmface4d.errors import InputError
+from mmface4d.ply import read_ply
+
+POINTS = np.array([[0, 0, 0], [1, 0, 0.25], [1, 1, -0.5], [0, 1, 0]])
+HEAD = """ply
+format {flavour} 1.0
+comment made by hand
+element vertex 4
+property float x
+property uchar red
+property float y
+property double z
+element face 2
+property list uchar int vertex_indices
+property list uchar float texcoord
+element edge 1
+property int a
+end_header
+"""
+
+
+def written(flavour: str) -> bytes:
+    """A square of a quadrilateral and a triangle, with properties that are of no interest."""
+    head = HEAD.format(flavour=flavour).encode()
+    if flavour == "ascii":
+        rows = [f"{x} 255 {y} {z}" for x, y, z in POINTS.tolist()]
+        return head + "\n".join([*rows, "4 0 1 2 3 2 0.5 0.5", "3 0 1 2 0", "7", ""]).encode()
+    order = "<" if "little" in flavour else ">"
+    table = np.zeros(4, [("x", f"{order}f4"), ("red", "u1"), ("y", f"{order}f4"), ("z", f"{order}f8")])
+    table["x"], table["y"], table["z"] = POINTS.T
+    faces = b""
+    for corners, extra in (([0, 1, 2, 3], [0.5, 0.5]), ([0, 1, 2], [])):
+        faces += bytes([len(corners)]) + np.array(corners, f"{order}i4").tobytes()
+        faces += bytes([len(extra)]) + np.array(extra, f"{order}f4").tobytes()
+    return head + table.tobytes() + faces + np.array([7], f"{order}i4").tobytes()
+
+
+FLAVOURS = ["ascii", "binary_little_endian", "binary_big_endian"]
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_every_flavour_gives_the_same_mesh(tmp_path: Path, flavour: str) -> None:
+    (tmp_path / "a.ply").write_bytes(written(flavour))
+    mesh = read_ply(tmp_path / "a.ply")
+    assert np.array_equal(mesh.vertices, POINTS)
+    assert mesh.faces.tolist() == [[0, 1, 2], [0, 2, 3], [0, 1, 2]]
+
+
+def test_our_own_meshes_come_back(tmp_path: Path) -> None:
+    from corpus.presets.mesh_files import ply_bytes
+
+    points, faces = POINTS.astype(np.float32), np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+    (tmp_path / "a.ply").write_bytes(ply_bytes(points, faces, colors=np.zeros((4, 3), np.uint8)))
+    mesh = read_ply(tmp_path / "a.ply")
+    assert np.array_equal(mesh.vertices, points)
+    assert np.array_equal(mesh.faces, faces)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_cut_and_changed_files_are_refused_or_read(
+    tmp_path_factory: pytest.TempPathFactory, flavour: str, data: st.DataObject
+) -> None:
+    whole = bytearray(written(flavour))
+    at = data.draw(st.integers(0, len(whole) - 1))
+    if data.draw(st.booleans()):
+        whole = whole[:at]
+    else:
+        whole[at] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("ply") / "a.ply"
+    path.write_bytes(whole)
+    try:
+        mesh = read_ply(path)
+    except InputError:
+        return
+    assert mesh.faces.size == 0 or mesh.faces.max() < len(mesh.vertices)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("vertex 4", "vertex 4000000000"), ("face 2", "face -2"), ("vertex 4", "vertex 3"), ("ascii", "zip")],
+)
+def test_headers_that_lie_are_refused(tmp_path: Path, old: str, new: str) -> None:
+    (tmp_path / "a.ply").write_bytes(written("ascii").replace(old.encode(), new.encode()))
+    with pytest.raises(InputError, match=r"a\.ply"):
+        read_ply(tmp_path / "a.ply")
