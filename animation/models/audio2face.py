@@ -63,7 +63,7 @@ class Audio2Face(ChunkableModel):
         self.modulation = self._modulation() if options.composite else None
         self.decoder = ResNet1d(width, [Stage(width)] * options.decoder_stages, norm=options.norm)
         if self.components is not None:  # an untrained model shows the template
-            nn.init.normal_(self.components.weight, std=0.1 / width**0.5)
+            nn.init.normal_(self.components.weight, std=0.02 / width**0.5)
 
     def _modulation(self) -> Modulation:
         options = self.options
