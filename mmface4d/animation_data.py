@@ -5,11 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmface4d.errors import InputError
+from mmface4d.errors import InputError, ModelError
 from mmface4d.lab import LAB_FILE, open_lab
 
 if TYPE_CHECKING:
-    from animation.data.corpus import SpeechCorpus, Split
+    from animation.data.corpus import Mask, SpeechCorpus, Split
+
+FLAME_VERTICES = 5023
 
 
 def open_speech_corpus(path: Path, *, splits: "Mapping[str, Split] | None" = None) -> "SpeechCorpus":
@@ -46,7 +48,20 @@ def _open(path: Path) -> "SpeechCorpus":
 def _open_faceformer(path: Path) -> "SpeechCorpus":
     from animation.data.faceformer_folders import looks_like_biwi, read_biwi, read_vocaset
 
-    return read_biwi(path) if looks_like_biwi(path) else read_vocaset(path)
+    read = read_biwi if looks_like_biwi(path) else read_vocaset
+    return read(path, known_masks=_masks_of_flame)
+
+
+def _masks_of_flame(n_verts: int) -> "Mapping[str, Mask]":
+    """The regions of FLAME's mesh where that model has been added; nothing for other meshes."""
+    from corpus.dataset.regions import face_regions
+    from mmface4d.model_topology import model_topology
+    from mmface4d.sequence_clips import masks_of
+
+    try:
+        return masks_of(face_regions(model_topology("flame"))) if n_verts == FLAME_VERTICES else {}
+    except ModelError:
+        return {}
 
 
 def _with_splits(corpus: "SpeechCorpus", splits: "Mapping[str, Split]") -> "SpeechCorpus":

@@ -18,7 +18,7 @@ from mmface4d.subject_templates import Spoken, SubjectTemplates
 
 if TYPE_CHECKING:
     from animation.data.clip import Clip, Sound
-    from animation.data.corpus import SpeechCorpus, Split, Topology
+    from animation.data.corpus import Mask, SpeechCorpus, Split, Topology
     from corpus.dataset.items import Item
     from corpus.dataset.regions import FaceRegions
     from corpus.release.reader import Release, ReleaseItem
@@ -64,12 +64,18 @@ class _Gathering:
 
 
 def _topology(regions: "FaceRegions") -> "Topology":
-    from animation.data.corpus import Mask, Topology
+    from animation.data.corpus import Topology
+
+    return Topology(regions.name, len(regions.template), regions.faces.astype(np.int32), masks_of(regions))
+
+
+def masks_of(regions: "FaceRegions") -> "dict[str, Mask]":
+    """The regions of a face as masks, those without vertices left out."""
+    from animation.data.corpus import Mask
     from corpus.dataset.regions import REGION_NAMES
 
     masks = {name: Mask(name, np.flatnonzero(regions.mask(name)).astype(np.int32)) for name in REGION_NAMES}
-    masks = {name: mask for name, mask in masks.items() if len(mask.vertices)}
-    return Topology(regions.name, len(regions.template), regions.faces.astype(np.int32), masks)
+    return {name: mask for name, mask in masks.items() if len(mask.vertices)}
 
 
 def lab_corpus(lab: Lab) -> "SpeechCorpus":

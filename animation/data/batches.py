@@ -37,7 +37,10 @@ def _batches(
     prepared: Prepared, clips: Sequence[PreparedClip], *, batch_size: int, lengths: tuple[int, int],
     generator: np.random.Generator,
 ) -> Iterator[Batch]:  # fmt: skip
-    others = {clip.name: others_of(clip, clips) for clip in clips}
+    theirs: dict[str, list[PreparedClip]] = {}
+    for clip in clips:
+        theirs.setdefault(clip.subject, []).append(clip)
+    others = {clip.name: others_of(clip, theirs[clip.subject]) for clip in clips}
     while True:
         chosen = [clips[k] for k in generator.choice(len(clips), batch_size, replace=batch_size > len(clips)).tolist()]
         crops = [_crop(clip, lengths[0], generator) for clip in chosen]

@@ -1,5 +1,8 @@
 """What speaks against using a clip, in words that name it."""
 
+from collections import Counter
+from collections.abc import Iterable
+
 import numpy as np
 from jaxtyping import Float
 
@@ -120,6 +123,11 @@ def _sound_mistakes(clip: Clip) -> list[str]:
         return sound_mistakes(clip, clip.sound())
     except InputError as error:
         return [f"{clip.name}: {error.message}"]
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """The names that come more than once."""
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 def refuse(mistakes: list[str], *, origin: str) -> None:

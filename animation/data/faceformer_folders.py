@@ -9,8 +9,8 @@
 A folder that was exported by us has a map.json, which tells what everything was before.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from animation.data.clip import Clip, Sound
-from animation.data.corpus import SpeechCorpus, Split, Topology
+from animation.data.corpus import Mask, SpeechCorpus, Split, Topology
+from animation.data.export_map import ExportMap, read_export_map
 from animation.data.masks import read_masks
 from animation.data.sound_files import read_sound
 from animation.data.splits import split_subjects
@@ -50,6 +51,7 @@ BIWI_SPLITS: dict[str, Split] = {
 MASK_NAMES = {
     "lips": ("lips", "lve", "lip", "mouth"), "upper_face": ("upper_face", "upper", "fdd"), "face": ("face",),
 }  # fmt: skip
+KnownMasks = Callable[[int], Mapping[str, Mask]]  # of a mesh with so many vertices
 _HINT = "the layout is in docs/animation-data.md"
 
 
@@ -70,26 +72,29 @@ def is_faceformer_folder(path: Path) -> bool:
 
 
 def read_vocaset(
-    path: Path, *, masks: Mapping[str, Path] | None = None, fps: float = VOCASET_FPS,
-    splits: Mapping[str, Split] | None = None,
+    path: Path, *, masks: Mapping[str, Path] | None = None, known_masks: KnownMasks | None = None,
+    fps: float = VOCASET_FPS,
 ) -> SpeechCorpus:  # fmt: skip
     """Opens a VOCASET-style folder, whose positions are metres at 60 frames a second unless told otherwise.
 
     VOCASET's own subjects are split as its authors did, others by their names. `masks` are files by name, in place of
-    the folder's. Raises InputError where something is missing or does not fit.
+    the folder's; `known_masks` gives those of a mesh with so many vertices, where no file says them. Raises InputError
+    where something is missing or does not fit.
     """
-    return _read(path, _Layout("vocaset", fps, 1.0, splits or VOCASET_SPLITS, False), masks=masks)
+    layout = _Layout("vocaset", fps, 1.0, VOCASET_SPLITS, sentences_agree=False)
+    return _read(path, layout, masks=masks, known_masks=known_masks)
 
 
 def read_biwi(
-    path: Path, *, masks: Mapping[str, Path] | None = None, fps: float = BIWI_FPS, unit_m: float = BIWI_UNIT_M,
-    splits: Mapping[str, Split] | None = None,
+    path: Path, *, masks: Mapping[str, Path] | None = None, known_masks: KnownMasks | None = None,
+    fps: float = BIWI_FPS, unit_m: float = BIWI_UNIT_M,
 ) -> SpeechCorpus:  # fmt: skip
     """Opens a BIWI-style folder. `unit_m` is about how long its unit is: see BIWI_UNIT_M.
 
-    Splits are disjoint in identity, which BIWI's own are not. Raises as `read_vocaset`.
+    Splits are disjoint in identity, which BIWI's own are not. Otherwise as `read_vocaset`.
     """
-    return _read(path, _Layout("biwi", fps, unit_m, splits or BIWI_SPLITS, True), masks=masks)
+    layout = _Layout("biwi", fps, unit_m, BIWI_SPLITS, sentences_agree=True)
+    return _read(path, layout, masks=masks, known_masks=known_masks)
 
 
 def looks_like_biwi(path: Path) -> bool:
@@ -98,22 +103,44 @@ def looks_like_biwi(path: Path) -> bool:
     return bool(subjects) and subjects <= BIWI_SPLITS.keys()
 
 
-def _read(path: Path, layout: _Layout, *, masks: Mapping[str, Path] | None) -> SpeechCorpus:
+def _read(
+    path: Path, layout: _Layout, *, masks: Mapping[str, Path] | None, known_masks: KnownMasks | None
+) -> SpeechCorpus:  # fmt: skip
     if not is_faceformer_folder(path):
         raise InputError(f"{path} has no {MESHES} and {TEMPLATES}", hint=_HINT)
+    back = read_export_map(path)
+    if back is not None:
+        layout = replace(layout, name=back.topology.name, fps=back.fps, unit_m=1.0)
     templates = _read_templates(path / TEMPLATES, unit_m=layout.unit_m)
     n_verts = len(next(iter(templates.values())))
-    clips = tuple(_open_clip(path, stem, layout, templates) for stem in _stems(path))
-    if not clips:
+    stems = _stems(path)
+    if not stems:
         raise InputError(f"{path / MESHES} holds no SUBJECT_SENTENCE.npy", hint=_HINT)
-    found = read_masks(masks if masks is not None else _mask_files(path), n_verts=n_verts)
+    clips = [_open_clip(path, stem, layout, templates) for stem in stems]
+    files = masks if masks is not None else _mask_files(path)
+    known = known_masks(n_verts) if known_masks is not None and len(files) < len(MASK_NAMES) else {}
+    found = read_masks(files, n_verts=n_verts, known=known)
     topology = Topology(layout.name, n_verts, _read_faces(path, n_verts), found)
-    subjects = {clip.subject for clip in clips}
-    return SpeechCorpus(
-        origin=path.name, topology=topology, clips=clips,
-        templates={subject: templates[subject] for subject in sorted(subjects)},
-        splits=split_subjects(subjects, given=layout.splits), notes=_notes(topology),
+    splits = split_subjects({clip.subject for clip in clips}, given=layout.splits)
+    corpus = SpeechCorpus(
+        origin=path.name, topology=topology, clips=tuple(clips), splits=splits,
+        templates={subject: templates[subject] for subject in splits}, notes=_notes(topology),
     )  # fmt: skip
+    return corpus if back is None else _led_back(corpus, back)
+
+
+def _led_back(corpus: SpeechCorpus, back: ExportMap) -> SpeechCorpus:
+    """The corpus with the names and splits that it had before it was exported."""
+    missing = [clip.name for clip in corpus.clips if clip.name not in back.clips]
+    if missing:
+        raise InputError(f"{missing[0]} is not in map.json", hint="delete map.json where the folder was changed since")
+    told = [(clip, back.clips[clip.name]) for clip in corpus.clips]
+    clips = tuple(
+        replace(clip, name=was.clip, subject=was.subject, sentence=was.sentence, text=was.text) for clip, was in told
+    )
+    templates = {was.subject: corpus.templates[clip.subject] for clip, was in told}
+    splits = {was.subject: was.split for _, was in told}
+    return replace(corpus, origin=back.origin, licence=back.licence, clips=clips, templates=templates, splits=splits)
 
 
 def _notes(topology: Topology) -> tuple[str, ...]:

@@ -16,16 +16,16 @@ import numpy as np
 from jaxtyping import Float32
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from animation.data.check import BLOCK_FRAMES
+from animation.data.check import BLOCK_FRAMES, repeated
 from animation.data.clip import Clip, Sound
 from animation.data.corpus import NEEDED_MASKS, SpeechCorpus, Split, Topology
 from animation.data.masks import check_mask
 from animation.data.sound_files import read_sound, write_sound
 from mmface4d.arrays import Vertices
 from mmface4d.errors import InputError, UsageError
-from mmface4d.files import atomic_folder, read_json, write_json
-from mmface4d.locks import locked
+from mmface4d.files import read_json, write_json
 from mmface4d.names import SAFE_NAME
+from mmface4d.new_folder import new_folder
 from mmface4d.npy import map_npy, write_npy
 from mmface4d.npz import read_npz, write_npz
 from mmface4d.progress import progress
@@ -93,8 +93,7 @@ def _read_record(path: Path) -> _Record:
         record = _Record.model_validate(read_json(path / RECORD, max_bytes=1 << 30))
     except ValidationError as error:
         raise InputError(f"{path / RECORD} is damaged: {mistakes(error)}", hint=_HINT) from error
-    names = [each.name for each in record.clips]
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    twice = repeated(each.name for each in record.clips)
     unknown = [each.name for each in record.clips if each.subject not in record.subjects]
     if twice or unknown:
         what = f"{twice[0]} stands twice" if twice else f"the subject of {unknown[0]} is in no split"
@@ -165,11 +164,11 @@ def write_folder(corpus: SpeechCorpus, path: Path) -> None:
 
     Raises InputError where the folder exists or a clip cannot be read, UsageError where names do not suit files.
     """
-    if path.exists():
-        raise InputError(f"{path} exists; nothing is overwritten", hint="choose another name, or delete it")
     _refuse_names(corpus)
-    subjects = {subject: corpus.splits[subject] for subject in corpus.templates if subject in corpus.splits}
-    with locked(path.with_name(f".{path.name}.lock"), what=str(path)), atomic_folder(path) as folder:
+    subjects: dict[str, Split] = {
+        subject: corpus.splits[subject] for subject in corpus.templates if subject in corpus.splits
+    }
+    with new_folder(path) as folder:
         (folder / CLIPS).mkdir()
         with progress("clips written", len(corpus.clips)) as bar:
             records = []
@@ -190,15 +189,10 @@ def write_folder(corpus: SpeechCorpus, path: Path) -> None:
 def _refuse_names(corpus: SpeechCorpus) -> None:
     names = [*(clip.name for clip in corpus.clips), *corpus.splits]
     wrong = [name for name in names if not SAFE_NAME.fullmatch(name)]
-    folded = [clip.name.casefold() for clip in corpus.clips]  # some disks do not tell A.npy from a.npy
-    twice = [clip.name for clip in corpus.clips if folded.count(clip.name.casefold()) > 1] if _repeats(folded) else []
+    twice = repeated(clip.name.casefold() for clip in corpus.clips)  # some disks do not tell A.npy from a.npy
     if wrong or twice:
         what = f"{wrong[0][:100]!r} is no safe name for a file" if wrong else f"several clips are called {twice[0]}"
         raise UsageError(f"{corpus.origin} cannot be written: {what}", hint="rename it; letters, digits, _ and -")
-
-
-def _repeats(names: list[str]) -> bool:
-    return len(set(names)) < len(names)
 
 
 def _write_clip(clip: Clip, folder: Path, *, n_verts: int) -> _ClipRecord:

@@ -30,9 +30,12 @@ def check_mask(name: str, vertices: np.ndarray, *, n_verts: int, where: str) -> 
     return Mask(name, np.unique(vertices.astype(np.int32)))
 
 
-def read_masks(files: Mapping[str, Path], *, n_verts: int) -> dict[str, Mask]:
-    """Masks by name; `face` is every vertex unless a file says otherwise. Raises InputError where one is missing."""
-    masks = {name: read_mask(name, path, n_verts=n_verts) for name, path in files.items()}
+def read_masks(files: Mapping[str, Path], *, n_verts: int, known: Mapping[str, Mask]) -> dict[str, Mask]:
+    """Masks by name, from files or else those that are known; `face` is every vertex unless something says otherwise.
+
+    Raises InputError where one is missing.
+    """
+    masks = {**known, **{name: read_mask(name, path, n_verts=n_verts) for name, path in files.items()}}
     masks.setdefault("face", Mask("face", np.arange(n_verts, dtype=np.int32)))
     if missing := [name for name in NEEDED_MASKS if name not in masks]:
         raise InputError(

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32
 
 from animation.audio.encoder import AudioEncoder
 from animation.audio.features import speech_features
-from animation.data.check import BLOCK_FRAMES, clip_mistakes, frame_mistakes, refuse, sound_mistakes
+from animation.data.check import BLOCK_FRAMES, clip_mistakes, frame_mistakes, refuse, repeated, sound_mistakes
 from animation.data.clip import Clip, Sound
 from animation.data.corpus import SPLITS, SpeechCorpus, Split, Topology
 from animation.data.normalisation import Normalisation, fit_normalisation
@@ -88,16 +88,36 @@ def prepare(
         raise InputError(f"{corpus.origin} has no clip in {', '.join(splits)}", hint="see: mmface4d clips show DATA")
     folder = cache or user_cache_folder() / "clips"
     maker = _Maker(corpus, encoder, fps, folder)
+    maker.mistakes += [f"{name}: several clips have this name" for name in repeated(clip.name for clip in clips)]
     with progress("clips prepared", len(clips)) as bar:
         made = [maker.make(clip, bar) for clip in clips]
     refuse(maker.mistakes, origin=corpus.origin)
+    if normalisation is None:
+        normalisation = _fitted(corpus, [clip for clip in made if clip is not None], fps=fps)
     return Prepared(
         origin=corpus.origin, topology=corpus.topology, fps=fps, n_audio=encoder.n_audio,
         encoder_identity=encoder.identity,
-        normalisation=normalisation or fit_normalisation(corpus.of_split("train"), corpus.templates),
+        normalisation=normalisation,
         clips=tuple(clip for clip in made if clip is not None), templates=corpus.templates,
         training_subjects=corpus.subjects("train"), licence=corpus.licence,
     )  # fmt: skip
+
+
+def _fitted(corpus: SpeechCorpus, made: Sequence[PreparedClip], *, fps: float) -> Normalisation:
+    """From what was prepared of the training clips, which is quicker to read; else from the clips themselves."""
+    prepared = {clip.name: clip for clip in made}
+    clips = [clip if clip.name not in prepared else _again(clip, prepared[clip.name], corpus, fps=fps)
+             for clip in corpus.of_split("train")]  # fmt: skip
+    return fit_normalisation(clips, corpus.templates)
+
+
+def _again(clip: Clip, made: PreparedClip, corpus: SpeechCorpus, *, fps: float) -> Clip:
+    template = corpus.templates[clip.subject].astype(np.float32)
+
+    def frames(start: int, stop: int) -> Float32[np.ndarray, "n_read n_verts 3"]:
+        return made.displacement_m(start, stop) + template
+
+    return replace(clip, fps=fps, n_frames=made.n_frames, frames=frames)
 
 
 class _Maker:

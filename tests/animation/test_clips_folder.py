@@ -1,7 +1,9 @@
 """Our own clips folder: what is read is what was written, and what is damaged is named."""
 
 import json
+import os
 import shutil
+import signal
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -143,6 +145,26 @@ def test_a_sound_that_is_none_is_named(folder: Path) -> None:
     (folder / "clips" / "s1_00.wav").write_bytes(b"RIFF and no more")
     with pytest.raises(InputError, match=r"s1_00\.wav"):
         read_folder(folder).clips[0].sound()
+
+
+def test_a_killed_writer_leaves_nothing_and_the_next_one_clears_up(tmp_path: Path) -> None:
+    corpus = toy_corpus()
+    target = tmp_path / "clips"
+
+    def killed() -> Sound:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+    child = os.fork()
+    if child == 0:
+        write_folder(changed(corpus, 3, sound=killed), target)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    assert not target.exists()
+    write_folder(corpus, target)
+    equal(read_folder(target), corpus)
+    assert [path.name for path in tmp_path.iterdir()] == ["clips"]
 
 
 @pytest.mark.parametrize("name", ["topology.npz", "templates.npz"])

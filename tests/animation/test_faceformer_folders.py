@@ -20,8 +20,9 @@ from animation.data.faceformer_folders import (
     read_vocaset,
 )
 from animation.data.masks import read_mask
+from animation.data.resample import resample_clip
 from mmface4d.errors import InputError
-from tests.animation.toy_corpus import grid, toy_frames, toy_sound
+from tests.animation.toy_corpus import grid, topology, toy_corpus, toy_frames, toy_sound
 
 VOCASET_STEMS = ("FaceTalk_170728_03272_TA_sentence01", "FaceTalk_170809_00138_TA_sentence40", "P9_sentence02")
 BIWI_STEMS = ("F2_e01", "F2_01", "F1_e01", "M6_e12")
@@ -199,3 +200,40 @@ def test_another_folder_is_none(tmp_path: Path) -> None:
     assert not is_faceformer_folder(tmp_path)
     with pytest.raises(InputError, match="vertices_npy"):
         read_vocaset(tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["vocaset", "biwi"])
+def test_our_own_export_comes_back_under_its_old_names(tmp_path: Path, layout: str) -> None:
+    from animation.export.faceformer import write_biwi, write_vocaset
+
+    corpus = toy_corpus(fps=30.0 if layout == "vocaset" else 25.0)
+    (tmp_path / "out").mkdir()
+    (write_vocaset if layout == "vocaset" else write_biwi)(corpus, tmp_path / "out")
+    back = (read_vocaset if layout == "vocaset" else read_biwi)(tmp_path / "out")
+    assert (back.origin, back.licence, back.splits) == (corpus.origin, corpus.licence, corpus.splits)
+    assert back.topology.sha256 == corpus.topology.sha256
+    assert {name: mask.sha256 for name, mask in back.topology.masks.items()} == {
+        name: mask.sha256 for name, mask in corpus.topology.masks.items()
+    }
+    theirs = {clip.name: clip for clip in back.clips}
+    for clip in corpus.clips:
+        again = resample_clip(theirs[clip.name], clip.fps)
+        assert (again.subject, again.sentence, again.text) == (clip.subject, clip.sentence, clip.text)
+        assert np.array_equal(again.frames(0, again.n_frames), clip.frames(0, clip.n_frames))
+        assert np.array_equal(back.templates[clip.subject], corpus.templates[clip.subject])
+        np.testing.assert_allclose(again.sound().samples, clip.sound().samples, atol=2**-15)
+
+
+def test_a_damaged_map_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, VOCASET_STEMS)
+    (tmp_path / "map.json").write_text('{"format": 1, "layout": "faceformer-vocaset", "clips": 3}')
+    with pytest.raises(InputError, match=r"map\.json is damaged"):
+        read_vocaset(tmp_path)
+
+
+def test_masks_that_are_known_stand_in_for_files(tmp_path: Path) -> None:
+    write(tmp_path, VOCASET_STEMS)
+    (tmp_path / "masks" / "lips.txt").unlink()
+    known = topology().masks
+    masks = read_vocaset(tmp_path, known_masks=lambda n_verts: known if n_verts == 25 else {}).topology.masks
+    assert masks["lips"].sha256 == known["lips"].sha256

@@ -185,6 +185,18 @@ def test_templates_must_fit(tmp_path: Path, template: np.ndarray | None) -> None
         ready(replace(corpus, templates=templates), tmp_path)
 
 
+def test_two_clips_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="s1_01: several clips"):
+        ready(changed(toy_corpus(), 0, name="s1_01"), tmp_path)
+
+
+def test_the_normalisation_does_not_depend_on_where_it_is_read(prepared: Prepared) -> None:
+    corpus = toy_corpus()
+    direct = fit_normalisation(corpus.of_split("train"), corpus.templates)
+    np.testing.assert_allclose(prepared.normalisation.mean, direct.mean, atol=1e-8)
+    np.testing.assert_allclose(prepared.normalisation.std, direct.std, rtol=1e-6)
+
+
 def test_an_empty_split_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no clip in test"):
         prepare(
