@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from animation.data.corpus import Mask
 from animation.metrics.dtw import dtw
-from animation.metrics.dynamics import FDD_PRESETS, FddPreset, deviation
+from animation.metrics.dynamics import FDD_PRESETS, deviation
 from animation.metrics.errors import (
     LVE_PRESETS,
     Reduce,
@@ -36,7 +36,7 @@ POOLING_WORDS: dict[Pooling, str] = {
     "ratio": "sum over all sequences of the one, over the sum of the other",
 }
 PAPER = "MMFace4D, section VII"
-FDD_SOURCES: dict[FddPreset, tuple[str, str]] = {
+FDD_SOURCES: dict[str, tuple[str, str]] = {
     "code-signed-squared": ("fdd_code", "codetalker's code"),
     "abs": ("fdd_abs", "facediffuser's code"),
     "paper-norm": ("fdd_paper", "CodeTalker's paper"),

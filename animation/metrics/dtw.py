@@ -44,4 +44,7 @@ def _costs(predicted: np.ndarray, truth: np.ndarray) -> Iterator[np.ndarray]:
     at_once = max(1, TABLE_VALUES // max(1, len(truth)))
     for start in range(0, len(predicted), at_once):
         some = predicted[start : start + at_once]
-        yield from sum(cdist(some[:, vertex], truth[:, vertex]) for vertex in range(n_verts)) / n_verts
+        total = np.zeros((len(some), len(truth)))
+        for vertex in range(n_verts):
+            total += cdist(some[:, vertex], truth[:, vertex])
+        yield from total / n_verts

@@ -1,7 +1,7 @@
 """How much the upper face moves against how much it should: FDD in the published code's form and in the paper's."""
 
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import TypedDict
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,8 +11,6 @@ from animation.metrics.errors import Length, Motion, check_mask, pairs_of
 from mmface4d.arrays import Vertices
 from mmface4d.errors import InputError
 
-FddPreset = Literal["code-signed-squared", "abs", "paper-norm"]
-
 
 class FddFlags(TypedDict):
     """What `fdd` is asked for."""
@@ -21,7 +19,7 @@ class FddFlags(TypedDict):
     absolute: bool
 
 
-FDD_PRESETS: dict[FddPreset, FddFlags] = {
+FDD_PRESETS: dict[str, FddFlags] = {
     "code-signed-squared": {"squared": True, "absolute": False},  # CodeTalker, FaceDiffuser, DiffSpeaker
     "abs": {"squared": True, "absolute": True},  # FaceDiffuser prints it too
     "paper-norm": {"squared": False, "absolute": False},  # CodeTalker's paper, which its code does not follow

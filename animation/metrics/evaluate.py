@@ -1,6 +1,7 @@
 """Judging a trained model on clips that it has never seen, by protocols that say whose style it is shown."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from animation.data.batches import clip_batch
 from animation.data.corpus import Mask, SpeechCorpus, Split
 from animation.data.prepared import Prepared, PreparedClip, prepare
 from animation.metrics.definitions import Definition, Pair, every_definition, masks_of
-from animation.metrics.errors import paired
+from animation.metrics.errors import MM_PER_M, paired
 from animation.metrics.numbers import numbers_of
 from animation.metrics.protocols import PROTOCOLS, Protocol, choose_driver, drivers
 from animation.metrics.report import STILL, ClipScore, Report
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from animation.training.checkpoint import Trained
 
 Tick = Callable[[], None]
-Shares = dict[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,11 @@ def evaluate(
     prepared = replace(prepared, training_subjects=known)
     report = evaluate_prepared(trained.model, prepared, split=split, protocols=protocols, seeds=seeds, tick=tick)
     notes = [*report.notes, *_differing_masks(trained, corpus), *_seen_in_training(trained, corpus, split)]
-    return replace(report, model=wanted.model, trained_on=trained.config.data, notes=tuple(notes))
+    config = trained.config
+    return replace(
+        report, model=wanted.model, options=config.options, training_seed=config.seed, trained_on=config.data,
+        notes=tuple(notes),
+    )  # fmt: skip
 
 
 def evaluate_prepared(
@@ -80,12 +84,17 @@ def evaluate_prepared(
         )
     judge = _Judge(model, prepared, every_definition(), masks_of(prepared.topology.masks, prepared.topology.n_verts))
     scores: list[ClipScore] = []
+    by_vertex: dict[str, _Mean] = defaultdict(_Mean)
     for clip in clips:
-        scores += judge.scores(clip, _runs(protocols, seeds))
+        for score, vertex_mm in judge.scores(clip, _runs(protocols, seeds)):
+            scores.append(score)
+            by_vertex[score.protocol].add(vertex_mm)
         if tick is not None:
             tick()
     return Report(
         model=type(model).__name__,
+        options={},
+        training_seed=None,
         weights_sha256=weights_sha256(model),
         trained_on="",
         data=prepared.origin,
@@ -98,6 +107,7 @@ def evaluate_prepared(
         style=model.capabilities.style,
         numbers=numbers_of(scores, judge.definitions, judge.masks),
         clips=tuple(scores),
+        vertex_mm={protocol: tuple(found.mean().tolist()) for protocol, found in by_vertex.items()},
         notes=tuple(_left_out(prepared, clips, protocols)),
     )
 
@@ -124,6 +134,32 @@ def weights_sha256(model: AnimationModel) -> str:
     return digest.hexdigest()
 
 
+class _Mean:
+    """Of arrays that are not kept."""
+
+    def __init__(self) -> None:
+        self._sum, self._count = np.zeros(1), 0
+
+    def add(self, values: Float[np.ndarray, "n_values"]) -> None:
+        self._sum, self._count = self._sum + values, self._count + 1
+
+    def mean(self) -> Float[np.ndarray, "n_values"]:
+        return np.round(self._sum / self._count, 6)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A prediction against its truth."""
+
+    clip: PreparedClip
+    shares: dict[str, tuple[float, float]]
+    vertex_mm: Float[np.ndarray, "n_verts"]
+
+    def score(self, run: _Run, *, driver: str | None) -> ClipScore:
+        clip = self.clip
+        return ClipScore(clip.name, clip.subject, clip.n_frames, run.protocol, run.seed, driver, self.shares)
+
+
 @dataclass(frozen=True)
 class _Judge:
     model: AnimationModel
@@ -131,13 +167,15 @@ class _Judge:
     definitions: tuple[Definition, ...]
     masks: dict[str, Mask]
 
-    def scores(self, clip: PreparedClip, runs: Sequence[_Run]) -> Iterator[ClipScore]:
-        """Of the face that keeps still, and of every run that has a driver for the clip."""
+    def scores(
+        self, clip: PreparedClip, runs: Sequence[_Run]
+    ) -> Iterator[tuple[ClipScore, Float[np.ndarray, "n_verts"]]]:
+        """Of the face that keeps still, and of every run that has a driver; with each vertex' mean error in mm."""
         template = self.prepared.templates[clip.subject]
         truth = (template + clip.displacement_m()).astype(np.float32)
-        still = self._shares(clip, np.broadcast_to(template, truth.shape), truth=truth)
-        yield _score(clip, still, run=_Run(STILL, 0), driver=None)
-        found: dict[str | None, Shares] = {}
+        still = self._measured(clip, np.broadcast_to(template, truth.shape), truth=truth)
+        yield still.score(_Run(STILL, 0), driver=None), still.vertex_mm
+        found: dict[str | None, _Measured] = {}
         for run in runs:
             if not drivers(self.prepared, clip, run.protocol):
                 continue
@@ -145,8 +183,8 @@ class _Judge:
             shown = self._shown(driver)
             if shown not in found:  # who is shown the same says the same
                 predicted = predict(self.model, self.prepared, clip, driver=driver)
-                found[shown] = self._shares(clip, predicted, truth=truth)
-            yield _score(clip, found[shown], run=run, driver=shown)
+                found[shown] = self._measured(clip, predicted, truth=truth)
+            yield found[shown].score(run, driver=shown), found[shown].vertex_mm
 
     def _shown(self, driver: PreparedClip) -> str | None:
         """What the model is told of a driver: the clip, whose number is meant where it knows it, or nothing."""
@@ -155,15 +193,14 @@ class _Judge:
             return driver.subject if driver.subject in self.prepared.training_subjects else None
         return driver.name if style == "clip" else None
 
-    def _shares(self, clip: PreparedClip, predicted: np.ndarray, *, truth: np.ndarray) -> Shares:
+    def _measured(self, clip: PreparedClip, predicted: np.ndarray, *, truth: np.ndarray) -> _Measured:
         both = paired(predicted, truth, length="strict", name=clip.name)
         pair = Pair(*both, self.prepared.templates[clip.subject].astype(np.float64), self.prepared.fps)
-        measured = {each.name: each.measure(pair, self.masks[each.mask]) for each in self.definitions}
-        return {name: (share.total, share.weight) for name, share in measured.items()}
-
-
-def _score(clip: PreparedClip, shares: Shares, *, run: _Run, driver: str | None) -> ClipScore:
-    return ClipScore(clip.name, clip.subject, clip.n_frames, run.protocol, run.seed, driver, shares)
+        shares = {each.name: each.measure(pair, self.masks[each.mask]) for each in self.definitions}
+        return _Measured(
+            clip, {name: (share.total, share.weight) for name, share in shares.items()},
+            vertex_mm=pair.distance.mean(axis=0) * MM_PER_M,
+        )  # fmt: skip
 
 
 def _runs(protocols: Sequence[Protocol], seeds: Sequence[int]) -> list[_Run]:

@@ -1,11 +1,10 @@
 """What an evaluation found: every number with all that it depends on, and every sequence's own values."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from mmface4d.errors import InputError
 from mmface4d.files import read_json
@@ -63,6 +62,8 @@ class Report:
     """An evaluation of one model on one split of one corpus."""
 
     model: str
+    options: dict[str, JsonValue]  # what the model was built with
+    training_seed: int | None
     weights_sha256: str
     trained_on: str
     data: str
@@ -75,6 +76,7 @@ class Report:
     style: str  # what the model knows of a speaker: clip, subject or none
     numbers: tuple[Number, ...]
     clips: tuple[ClipScore, ...]
+    vertex_mm: dict[str, tuple[float, ...]]  # by protocol: the mean distance of each vertex, over sequences
     notes: tuple[str, ...] = ()
     format: Literal[1] = FORMAT
 
@@ -84,6 +86,11 @@ class Report:
             if (each.metric, each.protocol) == (metric, protocol):
                 return each
         raise InputError(f"{metric} was not measured by the protocol {protocol}", hint="evaluate with that protocol")
+
+    @property
+    def label(self) -> str:
+        """The model with what it was built with, to tell it from others."""
+        return ", ".join([self.model, *(f"{name} = {value}" for name, value in self.options.items())])
 
     @property
     def protocols(self) -> tuple[str, ...]:
@@ -101,8 +108,3 @@ def read_report(path: Path) -> Report:
         return TypeAdapter(Report).validate_python(read_json(path))
     except ValidationError as error:
         raise InputError(f"{path} is no report of an evaluation", hint="make one: mmface4d evaluate --json") from error
-
-
-def scores_of(report: Report, protocol: str) -> Sequence[ClipScore]:
-    """The sequences' values under a protocol."""
-    return [each for each in report.clips if each.protocol == protocol]

@@ -12,6 +12,7 @@ from mmface4d.page.svg import svg
 WIDTH, HEIGHT = 420, 520
 SUPERSAMPLING = 2
 MARGIN = 0.05
+LEAST_M = 1e-3  # a picture is as wide and as high at least
 LIGHT = np.array([-0.35, 0.45, 0.82])
 SKIN, OUTSIDE = (238, 232, 226), (224, 226, 229)
 SMOOTH_PX = 4.0
@@ -36,8 +37,9 @@ class FacePicture:
         self._vertices, self._faces = template.astype(np.float64), faces
         framed = self._vertices[inside]
         low, high = framed[:, :2].min(axis=0), framed[:, :2].max(axis=0)
+        wide, tall = np.maximum(high - low, LEAST_M)
         self._middle = (low + high) / 2
-        self._px_per_m = (1 - 2 * MARGIN) * min(WIDTH / (high - low)[0], HEIGHT / (high - low)[1])
+        self._px_per_m = (1 - 2 * MARGIN) * min(WIDTH / wide, HEIGHT / tall)
         self._labels, self._shade, self._covered = self._rendered(label_of)
 
     def project(self, points: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 2"]:

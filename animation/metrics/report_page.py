@@ -1,0 +1,182 @@
+"""Evaluations as a page: what to think of them, figures, and every number with all that it depends on."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from animation.data.corpus import Topology
+from animation.metrics.across import Across, across
+from animation.metrics.protocols import PROTOCOL_WORDS
+from animation.metrics.report import STILL, Number, Report
+from animation.metrics.report_figures import error_bars, painted_error
+from animation.metrics.report_text import FIRST, digits, protocol_title, title
+from mmface4d.arrays import Vertices
+from mmface4d.page import markup
+from mmface4d.page.face_picture import figure
+from mmface4d.page.heat import warm_scale
+from mmface4d.page.page import write_page
+from mmface4d.page.svg import nice
+
+FAIR, DRAWN = "same-subject-other-clip", ("lip_max", "lip_mean", "upper_max", "face_max")
+MOST_CLIPS = 60
+
+
+def write_report_page(path: Path, reports: Sequence[Report], *, topology: Topology, template: Vertices) -> None:
+    """Writes the page of one or several evaluations; the template is the face on which errors are painted."""
+    means = across(reports)
+    parts = [
+        _verdict(reports[0]) if len(reports) == 1 else "",
+        _bars(reports, means),
+        *(_one(each, topology, template, named=len(reports) > 1) for each in reports),
+        _masks(reports[0]),
+    ]
+    names = " · ".join(dict.fromkeys(each.label for each in reports))
+    write_page(path, title=f"Evaluation of {names}", subtitle=_subtitle(reports), parts=parts)
+
+
+def _subtitle(reports: Sequence[Report]) -> str:
+    if len(reports) == 1:
+        return title(reports[0])
+    first = reports[0]
+    return f"{len(reports)} checkpoints on {first.data}, {first.split}, {first.fps:g} frames a second"
+
+
+def _verdict(report: Report) -> str:
+    """Against the face that never moves, which is the least that a model must beat."""
+    protocol = _fair(report)
+    ours, still = (report.number("lip_max", each).value for each in (protocol, STILL))
+    if not ours or not still:
+        return ""
+    share = 1 - ours / still
+    level = "good" if share > 0.3 else "look" if share > 0 else "poor"
+    words = f"Maximal lip error {digits(ours)} mm, of a face that keeps still {digits(still)} mm ({protocol})."
+    how = "better" if share > 0 else "worse"
+    return markup.verdict(level, f"{abs(share):.0%} {how} than a face that keeps still", words)
+
+
+def _fair(report: Report) -> str:
+    """The protocol that leaks nothing and asks for nothing wrong, or the last one that was measured."""
+    return FAIR if FAIR in report.protocols else report.protocols[-1]
+
+
+def _bars(reports: Sequence[Report], means: Sequence[Across]) -> str:
+    """Some errors by protocol, a bar for each model."""
+    labels = list(dict.fromkeys(each.label for each in reports))
+    plots = []
+    for metric in DRAWN:
+        some = [each for each in means if each.metric == metric]
+        if some:
+            first = reports[0].number(metric, some[0].protocol)
+            ranges = {} if len(reports) > 1 else {each: reports[0].number(metric, each) for each in _measured(reports)}
+            plots.append(f"<h3>{markup.escape(first.title)}, mm</h3>{error_bars(some, labels, ranges=ranges)}")
+    if not plots:
+        return ""
+    spread = "standard deviations over trainings" if len(reports) > 1 else "95 % over other sequences like these"
+    lead = f"Smaller is better. Thin lines: {spread}."
+    content = f'<div class="plots">{"".join(f"<div>{plot}</div>" for plot in plots)}</div>'
+    words = [
+        f"{protocol_title(each)}: {PROTOCOL_WORDS[each]}." for each in PROTOCOL_WORDS if each in _measured(reports)
+    ]
+    return markup.section("Errors by protocol", lead, content + markup.bullets(words))
+
+
+def _measured(reports: Sequence[Report]) -> tuple[str, ...]:
+    return reports[0].protocols
+
+
+def _one(report: Report, topology: Topology, template: Vertices, *, named: bool) -> str:
+    """Everything about one model."""
+    parts = [_faces(report, topology, template), _first(report), _all(report), _clips(report), _about(report)]
+    training = f", training seed {report.training_seed}" if report.training_seed is not None else ""
+    heading = markup.part(report.label + training) if named else ""
+    return heading + "".join(parts)
+
+
+def _faces(report: Report, topology: Topology, template: Vertices) -> str:
+    top = nice(max(max(values) for values in report.vertex_mm.values()))
+    drawn = "".join(
+        f'<div style="text-align:center">{figure(painted_error(values, topology, template, top_mm=top))}'
+        f'<h3 style="margin:2px 0 0">{markup.escape(protocol_title(protocol))}</h3></div>'
+        for protocol, values in report.vertex_mm.items()
+    )
+    columns = f"repeat({len(report.vertex_mm)},minmax(0,230px))"
+    grid = f'<div style="display:grid;grid-template-columns:{columns};gap:10px;justify-content:center">{drawn}</div>'
+    lead = "Mean distance of each vertex from its true place, on a face of the data; grey where the mask ends."
+    return markup.section("Where it errs", lead, grid + warm_scale(top, "mm"))
+
+
+def _first(report: Report) -> str:
+    rows = [
+        (numbers[0].title, numbers[0].unit, *(_cell(each) for each in numbers))
+        for metric in FIRST
+        if (numbers := [report.number(metric, protocol) for protocol in report.protocols])
+    ]
+    table = markup.table(("", "unit", *map(protocol_title, report.protocols)), rows)
+    lead = "In brackets, 95 % over other sequences like these; ± is over the drivers that were drawn."
+    return markup.section("The numbers that one reads first", lead, table)
+
+
+def _cell(number: Number) -> str:
+    if number.value is None:
+        return "-"
+    low, high = number.interval or (None, None)
+    interval = f" [{low:.3g} {high:.3g}]" if low is not None else ""
+    return digits(number.value) + interval + (f" ±{number.sd_over_seeds:.1g}" if number.sd_over_seeds else "")
+
+
+def _all(report: Report) -> str:
+    head = (
+        "metric", "protocol", "value", "unit", "95 % over sequences", "95 % over people", "mask", "pooling", "from",
+        "sequences",
+    )  # fmt: skip
+    rows = [
+        (
+            each.title, protocol_title(each.protocol), digits(each.value) if each.value is not None else "-", each.unit,
+            _interval(each.interval), _interval(each.interval_over_subjects), f"{each.mask} {each.mask_sha256[:8]}",
+            each.pooling, each.source, each.n_sequences,
+        )
+        for each in report.numbers
+    ]  # fmt: skip
+    lead = "Each definition is the one of the source named beside it. Compare numbers only where all columns agree."
+    return markup.section("All numbers", lead, markup.folded(f"{len(rows)} numbers", markup.table(head, rows)))
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.4g} to {interval[1]:.4g}"
+
+
+def _clips(report: Report) -> str:
+    """The sequences of the fair protocol, the worst first."""
+    protocol = _fair(report)
+    scores = [each for each in report.clips if each.protocol == protocol]
+    scores.sort(key=lambda each: -(each.value("lip_max") or 0.0))
+    metrics = ("lip_max", "lip_mean", "upper_max", "face_max", "speed_lips_ratio")
+    titles = (report.number(each, protocol).title for each in metrics)
+    rows = [
+        (each.clip, each.subject, each.n_frames, each.driver or "nobody", *_values(each.value(m) for m in metrics))
+        for each in scores[:MOST_CLIPS]
+    ]
+    table = markup.table(("sequence", "subject", "frames", "shown", *titles), rows)
+    lead = f"{protocol_title(protocol)}, the worst lips first; errors in mm."
+    return markup.section("Sequences", lead, markup.folded(f"{len(rows)} of {len(scores)}", table))
+
+
+def _values(values: Iterator[float | None]) -> Iterator[str]:
+    return ("-" if value is None else digits(value) for value in values)
+
+
+def _about(report: Report) -> str:
+    rows = [
+        ("model", report.label), ("weights, sha256", report.weights_sha256), ("trained on", report.trained_on),
+        ("data", report.data), ("licence of the data", report.licence or "not stated"),
+        ("mesh", f"{report.topology}, sha256 {report.topology_sha256}"), ("speech features", report.encoder),
+        ("what it knows of a speaker", report.style),
+    ]  # fmt: skip
+    notes = markup.bullets(report.notes) if report.notes else ""
+    return markup.section("What was measured", "", markup.table(("", ""), rows) + notes)
+
+
+def _masks(report: Report) -> str:
+    masks = {each.mask: (each.mask_vertices, each.mask_sha256) for each in report.numbers}
+    rows = [(name, count, sha) for name, (count, sha) in masks.items()]
+    lead = "Two sets of vertices may share a name: numbers compare only where the hashes are equal."
+    return markup.section("Masks", lead, markup.table(("mask", "vertices", "sha256 of the indices"), rows))

@@ -1,0 +1,161 @@
+"""`mmface4d evaluate` from a checkpoint and a clips folder to numbers, a page and a card."""
+
+import json
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from animation.audio.registry import open_encoder
+from animation.data.corpus import Mask, SpeechCorpus
+from animation.data.folder import write_folder
+from animation.data.normalisation import fit_normalisation
+from animation.metrics.across import across, change, check_alike
+from animation.metrics.report import Report, read_report
+from animation.metrics.report_page import write_report_page
+from animation.metrics.report_text import report_text, reports_text
+from animation.models.registry import build_model
+from animation.training.checkpoint import ModelConfig, Trained, save_checkpoint
+from animation.training.preprocessing import EncoderRecord, Preprocessing
+from mmface4d.cli import main
+from mmface4d.errors import EXIT_PRECONDITION, EXIT_USAGE, InputError
+from tests.animation.toy_corpus import toy_corpus
+
+OPTIONS: dict[str, Any] = {"channels": 8, "driver_channels": 8, "decoder_stages": 1}
+SPLITS: dict[str, Any] = {"a": "train", "b": "train", "t": "test", "u": "test", "v": "test"}
+
+
+@pytest.fixture(scope="module")
+def corpus() -> SpeechCorpus:
+    return toy_corpus(splits=SPLITS, sentences=2, n_frames=12)
+
+
+@pytest.fixture(scope="module")
+def place(corpus: SpeechCorpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips, and models that know nothing yet."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    write_folder(corpus, folder / "clips")
+    for name, seed in (("a0", 0), ("a1", 1)):
+        save_checkpoint(folder / name, untrained(corpus, seed))
+    return folder
+
+
+def untrained(corpus: SpeechCorpus, seed: int) -> Trained:
+    encoder = open_encoder("mel")
+    scale = fit_normalisation(corpus.of_split("train"), corpus.templates)
+    heard = EncoderRecord("mel", encoder.identity, encoder.n_audio)
+    record = Preprocessing("audio2face", 30.0, corpus.topology, scale, heard, ("a", "b"))
+    model = build_model("audio2face", record.shape, OPTIONS, seed=seed).eval()
+    return Trained(model, record, ModelConfig(model="audio2face", options=OPTIONS, seed=seed, data="toy <b>"))
+
+
+def run(place: Path, *arguments: object) -> tuple[object, str, str]:
+    """Exit code, stdout and stderr of the program, in this process."""
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err), chdir(place), pytest.raises(SystemExit) as ended:
+        main(["evaluate", *map(str, arguments)])
+    return ended.value.code, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def found(place: Path) -> dict[str, Any]:
+    code, out, err = run(place, "a0", "a1", "--data", "clips", "--json", "--html", "page.html", "--draws", 2)
+    assert code == 0, err
+    return json.loads(out)
+
+
+@pytest.fixture(scope="module")
+def reports(found: dict[str, Any], place: Path) -> list[Report]:
+    read = []
+    for number, report in enumerate(found["reports"]):
+        (place / f"{number}.json").write_text(json.dumps(report))
+        read.append(read_report(place / f"{number}.json"))
+    return read
+
+
+def test_models_are_compared_side_by_side(found: dict[str, Any], reports: list[Report], place: Path) -> None:
+    assert [each.training_seed for each in reports] == [0, 1]
+    assert reports[0].weights_sha256 != reports[1].weights_sha256
+    assert reports[0].label.startswith("audio2face, channels = 8")
+    values = [each.number("lip_max", "other-subject").value or 0 for each in reports]
+    (mean,) = [each for each in found["across"] if (each["metric"], each["protocol"]) == ("lip_max", "other-subject")]
+    assert mean["mean"] == pytest.approx(np.mean(values))
+    assert mean["sd"] == pytest.approx(np.std(values, ddof=1))
+    text = reports_text(reports)
+    assert "Trainings: 2 of audio2face" in text
+    assert f"{np.mean(values):.4g} ± {np.std(values, ddof=1):.2g}" in text
+    page = (place / "page.html").read_text()
+    assert page.count("<svg") >= 4
+    assert "toy &lt;b&gt;" in page
+    assert "toy <b>" not in page
+
+
+def test_one_model_prints_its_numbers_and_fills_its_card(place: Path, corpus: SpeechCorpus) -> None:
+    code, out, err = run(place, "a0", "--data", "clips", "--card", "--protocol", "same-subject-other-clip")
+    assert code == 0, err
+    report = read_report(place / "a0" / "evaluation.json")
+    assert out.rstrip("\n") == report_text(report)
+    assert report.protocols == ("still", "same-subject-other-clip")
+    lips = corpus.topology.masks["lips"]
+    assert f"lips {len(lips.vertices)} vertices {lips.sha256[:12]}" in out
+    value = report.number("lip_max", "same-subject-other-clip").value or 0
+    card = (place / "a0" / "README.md").read_text()
+    assert f"{value:.4g} mm" in card
+    assert len(report.vertex_mm["still"]) == corpus.topology.n_verts
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("a0", "--data", "turned"), EXIT_PRECONDITION, "the model was trained on another one"),
+        (("a0", "--data", "clips", "--split", "validation"), EXIT_PRECONDITION, "validation"),
+        (("nothing", "--data", "clips"), EXIT_PRECONDITION, "no such folder"),
+        (("a0", "--data", "clips", "--split", "train", "--card"), EXIT_USAGE, "a card tells of test subjects only"),
+        (("a0", "--data", "clips", "--device", "cuda:99"), EXIT_PRECONDITION, "no device cuda:99"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    arguments: tuple[str, ...], code: int, words: str, place: Path, corpus: SpeechCorpus,
+) -> None:  # fmt: skip
+    if not (place / "turned").exists():
+        faces = corpus.topology.faces[:, [1, 2, 0]]
+        write_folder(replace(corpus, topology=replace(corpus.topology, faces=faces)), place / "turned")
+    ended, _, said = run(place, *arguments)
+    assert ended == code
+    assert words in said
+    assert "bug:" not in said
+
+
+def test_only_what_was_measured_alike_compares(reports: list[Report], tmp_path: Path) -> None:
+    one, other = reports
+    by, interval = change(one, other, "lip_max", protocol="other-subject")
+    values = [each.number("lip_max", "other-subject").value or 0 for each in reports]
+    assert by == pytest.approx(values[0] / values[1] - 1)
+    assert interval is not None
+    assert interval[0] - 1e-9 <= by <= interval[1] + 1e-9
+    for name, value in (("split", "train"), ("fps", 25.0), ("data", "others"), ("topology_sha256", "0")):
+        with pytest.raises(InputError, match=f"their {name} differs"):
+            check_alike((one, replace(other, **{name: value})))
+    masked = tuple(replace(each, mask_sha256="0") for each in other.numbers)
+    with pytest.raises(InputError, match="their masks differ"):
+        across((one, replace(other, numbers=masked)))
+
+
+def test_a_page_of_one_model_says_what_to_think_of_it(
+    reports: list[Report], corpus: SpeechCorpus, tmp_path: Path
+) -> None:
+    write_report_page(tmp_path / "page.html", reports[:1], topology=corpus.topology, template=corpus.templates["t"])
+    page = (tmp_path / "page.html").read_text()
+    assert "than a face that keeps still" in page
+    assert corpus.topology.masks["lips"].sha256 in page
+    assert reports[0].weights_sha256 in page
+    odd = Mask("face", np.arange(3))
+    masks = {**corpus.topology.masks, "face": odd}
+    write_report_page(
+        tmp_path / "few.html", reports[:1], topology=replace(corpus.topology, masks=masks),
+        template=corpus.templates["t"],
+    )  # fmt: skip
