@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 PATH = click.Path(path_type=Path)
 OWN_LAYOUT = "clips"
 # here, so that --help imports no exporter
-LAYOUTS = (OWN_LAYOUT,)
+LAYOUTS = (
+    OWN_LAYOUT, "faceformer-vocaset", "faceformer-biwi", "facediffuser", "voca-raw", "mm2023", "meshtalk-npz",
+    "unitalker", "a2f3d",
+)  # fmt: skip
 SHOW_EPILOG = """\b
 Examples:
   mmface4d clips show release
@@ -29,8 +32,8 @@ Examples:
 """
 EXPORT_EPILOG = """\b
 Examples:
-  mmface4d clips export lab --to clips -o clips
-  mmface4d clips export VOCASET --to clips --splits splits.json -o clips
+  mmface4d clips export release --to faceformer-vocaset -o for-faceformer
+  mmface4d clips export lab --to clips --splits splits.json -o clips
 """
 
 
@@ -73,7 +76,7 @@ def synth(folder: Path, subjects: int, sentences: int, vertices: int, seed: int)
 
 @clips.command(epilog=EXPORT_EPILOG)
 @click.argument("data", type=PATH)
-@click.option("--to", "layout", required=True, type=click.Choice(LAYOUTS), help="The layout.")
+@click.option("--to", "layout", required=True, metavar="LAYOUT", help=f"One of {', '.join(LAYOUTS)}.")
 @click.option("-o", "--output", required=True, type=PATH, help="A folder; it must not exist.")
 @click.option("--splits", type=PATH, help='JSON of subjects to put elsewhere: {"test": ["P03"]}.')
 def export(data: Path, layout: str, output: Path, splits: Path | None) -> None:
@@ -81,14 +84,22 @@ def export(data: Path, layout: str, output: Path, splits: Path | None) -> None:
     from mmface4d.animation_data import open_speech_corpus
 
     corpus = open_speech_corpus(data, splits=None if splits is None else read_splits(splits))
-    _write(layout)(corpus, output)
+    notes = _write(corpus, output, layout=layout)
     click.echo(f"{output}: {_text(_summary(corpus))}")
+    for note, count in notes.items():
+        click.echo(f"note: {_count(count, 'clip')}: {note}")
 
 
-def _write(layout: str) -> Any:
-    from animation.data.folder import write_folder
+def _write(corpus: "SpeechCorpus", output: Path, *, layout: str) -> "Counter[str]":
+    """Writes the clips; what is to be known of them, and of how many."""
+    if layout == OWN_LAYOUT:
+        from animation.data.folder import write_folder
 
-    return write_folder
+        write_folder(corpus, output)
+        return Counter()
+    from animation.export.layouts import export_corpus
+
+    return Counter(note for done in export_corpus(corpus, output, layout=layout) for note in done.notes)
 
 
 def read_splits(path: Path) -> "dict[str, Split]":

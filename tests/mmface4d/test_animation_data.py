@@ -13,10 +13,12 @@ import soundfile
 
 from animation.data.check import check_clip
 from animation.data.folder import write_folder
+from animation.export.layouts import TARGETS
 from corpus.dataset.items import lab_index
 from corpus.dataset.regions import face_regions
 from corpus.release.reader import open_release
 from mmface4d.animation_data import open_speech_corpus
+from mmface4d.clips_command import LAYOUTS, OWN_LAYOUT
 from mmface4d.errors import InputError
 from mmface4d.lab import Lab, create_lab
 from mmface4d.model_topology import model_topology
@@ -249,3 +251,15 @@ def test_the_clips_commands(tmp_path: Path) -> None:
     done = run_here("clips", "show", tmp_path / "copy", "--check")
     assert done.returncode == 5
     assert f"mistake: {wav.stem}: its sound is silent" in done.stdout
+
+
+def test_every_layout_can_be_asked_for(tmp_path: Path) -> None:
+    assert (OWN_LAYOUT, *TARGETS) == LAYOUTS
+    write_folder(toy_corpus(), tmp_path / "clips")
+    done = run_here("clips", "export", tmp_path / "clips", "--to", "faceformer-vocaset", "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "12 clips: brought from 30 to 60 frames a second" in done.stdout
+    assert len(open_speech_corpus(tmp_path / "out").clips) == 12
+    for layout, said in (("mmhead", "coefficients of FLAME"), ("mystery", "no layout")):
+        done = run_here("clips", "export", tmp_path / "clips", "--to", layout, "-o", tmp_path / layout)
+        assert (done.returncode, said in done.stderr) == (2, True)
