@@ -21,6 +21,7 @@ ALLOWED = {
     ("mmface4d/animation_data.py", "animation"), ("mmface4d/animation_data.py", "corpus"),
     ("mmface4d/sequence_clips.py", "animation"), ("mmface4d/sequence_clips.py", "corpus"),
     ("mmface4d/steady_clips.py", "corpus"), ("mmface4d/clips_command.py", "animation"),
+    ("mmface4d/train_command.py", "animation"), ("mmface4d/evaluate_command.py", "animation"),
     ("reconstruct/", "calibration.landmarks"), ("reconstruct/", "calibration.lift"),
 }  # fmt: skip
 FILES = sorted(path for room in ("mmface4d", *ROOMS) for path in (REPOSITORY / room).rglob("*.py"))
