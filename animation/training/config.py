@@ -117,6 +117,8 @@ def checked_config(values: dict[str, Any], *, name: str, lines: dict[Key, int] |
         raise InputError(f"{name}: " + "; ".join(told[:20]), hint=HINT) from error
     if not config.budget.updates and not config.budget.minutes:
         raise UsageError(f"{name}: a training without a limit", hint="set budget.updates or budget.minutes")
+    if not config.budget.updates and config.optimiser.schedule == "cosine":
+        raise UsageError(f"{name}: a cosine has no end without budget.updates", hint="set it, or a constant rate")
     return config
 
 

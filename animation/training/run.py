@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from animation.audio.registry import open_encoder
 from animation.data.corpus import SpeechCorpus
 from animation.data.prepared import Prepared, prepare
 from animation.models.registry import build_model, checked_options
-from animation.training.card import write_card
+from animation.training.card import CARD_FILE, write_card
 from animation.training.checkpoint import CONFIG_FILE, ModelConfig, Trained
-from animation.training.config import TrainConfig
+from animation.training.config import Machine, TrainConfig
 from animation.training.devices import is_first_process, make_fabric, repeatable
 from animation.training.loop import CHANGEABLE, Loop
 from animation.training.preprocessing import (
@@ -90,12 +91,14 @@ def train(
 def _run(trained: Trained, prepared: Prepared, config: TrainConfig, *, folder: Path, fabric: "Fabric") -> Outcome:
     with repeatable(config.machine.deterministic), _told(config, first=fabric.is_global_zero) as bar:
         loop = Loop(trained.model, prepared, config, folder=folder, fabric=fabric, tell=bar.tell)
+        before = loop.count.all_updates
         loop.run()
     count = loop.count
     outcome = Outcome(
         folder, count.all_updates, count.all_seconds, count.best, count.best_update, tuple(loop.curves.ended)
     )
-    if fabric.is_global_zero:
+    # where nothing was trained, a card may tell more than this one would
+    if fabric.is_global_zero and (count.all_updates > before or not (folder / CARD_FILE).is_file()):
         write_card(folder)
     fabric.barrier()
     return outcome
@@ -129,8 +132,12 @@ def resumed_config(folder: Path) -> TrainConfig:
 def prepared_for(corpus: SpeechCorpus, config: TrainConfig, *, cache: Path | None = None) -> Prepared:
     """The training and validation clips of a corpus as the settings want them."""
     fps = config.fps or _own_fps(corpus)
-    encoder = open_encoder(config.encoder)
+    encoder = open_encoder(config.encoder, device=_encoding_device(config.machine))
     return prepare(corpus, encoder=encoder, fps=fps, cache=cache, splits={"train", "validation"})
+
+
+def _encoding_device(machine: Machine) -> str:
+    return "cuda" if machine.accelerator in ("auto", "cuda") and torch.cuda.is_available() else "cpu"
 
 
 def _own_fps(corpus: SpeechCorpus) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import JsonValue
 from safetensors.torch import load_file, save_file
 
 from animation.data.batch import Style
@@ -18,7 +19,7 @@ from animation.training.checkpoint import ModelConfig, Trained, load_checkpoint,
 from animation.training.preprocessing import EncoderRecord, Preprocessing, read_preprocessing, write_preprocessing
 from mmface4d.errors import InputError
 
-OPTIONS = {"channels": 8, "driver_channels": 8, "decoder_stages": 1}
+OPTIONS: dict[str, JsonValue] = {"channels": 8, "driver_channels": 8, "decoder_stages": 1}
 FACES = np.array([[0, 1, 2], [1, 3, 2], [3, 4, 2]], np.int32)
 MASKS = {name: Mask(name, np.array(vertices, np.int32)) for name, vertices in (("lips", [0, 2]), ("upper_face", [3]),
                                                                               ("face", [0, 1, 2, 3]))}  # fmt: skip
@@ -107,7 +108,10 @@ def _not_a_number(folder: Path) -> None:
 
 
 def _truncate(name: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-9])
+    def do(folder: Path) -> None:
+        (folder / name).write_bytes((folder / name).read_bytes()[:-9])
+
+    return do
 
 
 def _remove(name: str) -> Callable[[Path], None]:

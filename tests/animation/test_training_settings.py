@@ -1,10 +1,15 @@
 """Settings of a training, what its budget gives to stages, and how its rate goes."""
 
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
+from animation.models.registry import checked_options
 from animation.training.budget import stage_budgets
 from animation.training.config import (
     Budget,
@@ -20,6 +25,7 @@ from animation.training.optimiser import rate_at
 from animation.training.state import Count
 from mmface4d.errors import InputError, UsageError
 
+EMPTY = ("", (), {})
 SETTINGS = """
 model = "faceformer"
 seed = 3
@@ -102,6 +108,37 @@ def test_wrong_changes_are_refused(changes: dict) -> None:
 def test_a_training_needs_a_limit() -> None:
     with pytest.raises(UsageError, match="without a limit"):
         checked_config({"budget": {"updates": 0}}, name="these")
+
+
+def test_a_cosine_needs_an_end() -> None:
+    with pytest.raises(UsageError, match="cosine"):
+        checked_config({"budget": {"updates": 0, "minutes": 1.0}, "optimiser": {"schedule": "cosine"}}, name="these")
+
+
+def rows(settings: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Name, default and meaning of every setting."""
+    for name, field in settings.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from rows(kind, f"{prefix}{name}.")
+        elif name != "format":
+            default = field.get_default(call_default_factory=True)
+            shown = json.dumps(list(default) if isinstance(default, tuple) else default) if default not in EMPTY else ""
+            yield f"{prefix}{name}", shown, field.description or ""
+
+
+def test_every_setting_is_documented() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "animation.md").read_text()
+    told = re.findall(r"^\| `([\w.]+)` \| (.*?) \| (.*) \|$", page.partition("## Settings")[2], re.MULTILINE)
+    assert [(name, default.strip(), meaning) for name, default, meaning in told] == list(rows(TrainConfig))
+
+
+def test_the_shown_settings_are_read(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "animation.md").read_text()
+    (text,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "train.toml").write_text(text)
+    config = read_train_config(tmp_path / "train.toml")
+    assert checked_options(config.model, config.options)
 
 
 @pytest.mark.parametrize("shares", [(), (1.0, 1.0), (3.0, 1.0), (0.1, 0.7)])

@@ -39,7 +39,10 @@ Commands:
   sequence     Write sequences for other programs, and read theirs.
   view         Write a preview video and a report of a take or a sequence.
   stats        Measure how the faces of a lab, a release or files move.
+  clips        Show, make and export the clips that models are trained on.
   release      Publish a lab's sequences, check a release, take people out.
+  train        Train models that animate faces by speech.
+  evaluate     Measure trained models on people they have never seen.
   model        List, add and show morphable models.
 
   Examples:
