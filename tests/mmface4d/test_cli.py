@@ -152,7 +152,7 @@ def failing_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
 DOCUMENTED = {
     "UsageError": 2, "InputError": 3, "RecordingError": 3, "TakeError": 3, "CalibrationError": 3, "ModelError": 3,
-    "ConsentError": 3,
+    "ConsentError": 3, "TrainingError": 3,
     "FaceNotFoundError": 3, "MissingBackendError": 3, "DiskFullError": 3, "BusyError": 3, "DeviceError": 3,
     "SomeItemsFailedError": 4, "VerificationError": 5,
 }  # fmt: skip
