@@ -40,8 +40,8 @@ def make_fabric(machine: Machine, *, batch_size: int) -> "Fabric":
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it advertises
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*srun.*")  # on a Slurm node one may also run without it
-            return lightning_fabric.Fabric(
+            warnings.simplefilter("ignore")  # of srun on every node of a Slurm cluster, and of what is refused below
+            fabric = lightning_fabric.Fabric(
                 accelerator=machine.accelerator,
                 devices=machine.devices,
                 strategy=_strategy(machine),
@@ -52,6 +52,9 @@ def make_fabric(machine: Machine, *, batch_size: int) -> "Fabric":
             f"no {machine.devices} devices of the kind {machine.accelerator}: {error}",
             hint="set machine.accelerator and machine.devices",
         ) from error
+    if machine.precision == "16-mixed" and fabric.device.type == "cpu":
+        raise UsageError("machine.precision 16-mixed needs a GPU", hint="choose bf16-mixed or 32-true")
+    return fabric
 
 
 def _strategy(machine: Machine) -> str:

@@ -138,6 +138,7 @@ class Loop:
         why = agreed(self._fabric, why)
         if why == STOPPED:
             self._save(optimiser)
+            self._fabric.barrier()  # when another process ends first, Fabric kills the one that saves
             raise KeyboardInterrupt
         return why
 

@@ -131,6 +131,16 @@ def test_a_stopped_training_goes_on_bit_by_bit(
     assert stopped.ended == whole.ended
 
 
+@SLOW
+def test_half_precision_goes_on_bit_by_bit_too(run: Train) -> None:
+    half = {"precision": "bf16-mixed", "accelerator": "cpu"}
+    whole = run("whole", settings(machine=half, budget={"updates": 16}))
+    run("parts", settings(machine=half))
+    found = weights(run("parts", settings(machine=half, budget={"updates": 16}), resume=True))
+    assert equal(weights(whole), found)
+    assert all(value.dtype == torch.float32 for value in found.values() if value.is_floating_point())
+
+
 def test_a_failure_anywhere_is_gone_on_from(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after a kill: what was not saved is made again, to the bit."""
     whole, update = run("whole", settings()), Loop._update
@@ -216,6 +226,7 @@ def test_a_training_that_diverges_is_told(run: Train) -> None:
         ({"model": "audio3face", "options": {}}, "no model"),
         ({"options": {"chanels": 3}}, "chanels"),
         ({"encoder": "ear"}, "no audio encoder"),
+        ({"machine": {"precision": "16-mixed", "accelerator": "cpu"}}, "needs a GPU"),
         ({"batches": {"size": 3}, "machine": {"devices": 2, "accelerator": "cpu"}}, "share evenly"),
     ],
 )
@@ -312,7 +323,7 @@ def finish(tmp_path: Path, config: TrainConfig, name: str) -> Path:
     return tmp_path / name
 
 
-@pytest.mark.slow
+@SLOW
 def test_a_killed_training_goes_on_bit_by_bit(tmp_path: Path) -> None:
     config = settings(budget={"updates": 120}, validation={"every_updates": 10, "clips": 1, "patience": 0})
     whole = finish(tmp_path, config, "whole")
@@ -327,7 +338,7 @@ def test_a_killed_training_goes_on_bit_by_bit(tmp_path: Path) -> None:
     assert equal(weights(whole), weights(finish(tmp_path, config, "killed")))
 
 
-@pytest.mark.slow
+@SLOW
 def test_two_processes_train_one_model(tmp_path: Path) -> None:
     """Each has half of every batch; the same seed gives the same weights, and one process can go on alone."""
     two = settings("meshtalk", machine={"devices": 2, "accelerator": "cpu"})
