@@ -27,6 +27,7 @@ def _open(path: Path) -> "SpeechCorpus":
     from animation.data.faceformer_folders import is_faceformer_folder
     from animation.data.folder import is_clips_folder, read_folder
     from corpus.release.layout import RECORD
+    from mmface4d.loose_clips import loose_corpus, loose_sequences
     from mmface4d.sequence_clips import lab_corpus, release_corpus
 
     if not path.is_dir():
@@ -39,8 +40,10 @@ def _open(path: Path) -> "SpeechCorpus":
         return lab_corpus(open_lab(path))
     if is_faceformer_folder(path):
         return _open_faceformer(path)
+    if loose_sequences(path):
+        return loose_corpus(path)
     raise InputError(
-        f"{path} holds neither a release, nor a lab, nor clips, nor vertices_npy and templates.pkl",
+        f"{path} holds neither a release, nor a lab, clips, mesh sequences, or vertices_npy and templates.pkl",
         hint="make clips with: mmface4d clips synth, or see docs/animation-data.md",
     )
 

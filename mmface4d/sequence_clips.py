@@ -34,7 +34,7 @@ FITTED_SHARE = 0.8  # of a released sequence's frames, to be worth opening
 MESHES_IN_MEMORY = 2  # of a release, whose meshes are read whole
 
 
-class _Gathering:
+class Gathering:
     """Clips, what templates are made of, and why others are left out."""
 
     def __init__(self, regions: "FaceRegions") -> None:
@@ -53,10 +53,16 @@ class _Gathering:
         """What was gathered; raises InputError where it is nothing."""
         from animation.data.corpus import SpeechCorpus
 
-        notes = tuple(f"{count} sequences left out: {reason}" for reason, count in sorted(self.left_out.items()))
+        notes = tuple(
+            f"{count} {'sequence' if count == 1 else 'sequences'} left out: {reason}"
+            for reason, count in sorted(self.left_out.items())
+        )
         if not self.clips:
             why = "; ".join(notes) or "there are no sequences"
-            raise InputError(f"nothing in {origin} can be trained on: {why}", hint="reconstruct takes first")
+            raise InputError(
+                f"nothing in {origin} can be trained on: {why}",
+                hint="it takes reconstructed takes, with sound, of people who consented to both",
+            )
         return SpeechCorpus(
             origin=origin, topology=_topology(self.regions), clips=tuple(self.clips),
             templates=SubjectTemplates(self.spoken), splits=splits, licence=licence, notes=notes,
@@ -100,7 +106,7 @@ def lab_corpus(lab: Lab) -> "SpeechCorpus":
     left_out.update(
         {f"they show the model {name}, most {model}": len(usable[name]) for name in usable if name != model}
     )
-    gathering = _Gathering(_regions_of(model))
+    gathering = Gathering(regions_of(model))
     gathering.left_out = left_out
     names: Counter[str] = Counter()
     for item in usable.get(model, []):
@@ -109,7 +115,8 @@ def lab_corpus(lab: Lab) -> "SpeechCorpus":
     return gathering.corpus(lab.path.resolve().name, splits=splits, licence=LAB_LICENCE)
 
 
-def _regions_of(model: str) -> "FaceRegions":
+def regions_of(model: str) -> "FaceRegions":
+    """The regions of the model of that name."""
     from corpus.dataset.regions import face_regions
 
     return face_regions(model_topology(model))
@@ -132,7 +139,7 @@ def _model_of(item: "Item", left_out: "Counter[str]") -> str | None:
         return None
 
 
-def _add_of_lab(gathering: _Gathering, item: "Item", names: "Counter[str]") -> None:
+def _add_of_lab(gathering: Gathering, item: "Item", names: "Counter[str]") -> None:
     from animation.data.clip import Clip
     from corpus.dataset.survey import content_fingerprint
 
@@ -142,7 +149,7 @@ def _add_of_lab(gathering: _Gathering, item: "Item", names: "Counter[str]") -> N
     try:
         sequence = load_sequence(path)
         n_frames, fps = frames_on_beat(sequence)
-        fingerprint = f"{VERSION} {content_fingerprint(path)} {_stamp(take / 'take.json')}"
+        fingerprint = f"{VERSION} {content_fingerprint(path)} {stamp(take / 'take.json')}"
         reason = LOST if longest_lost_s(sequence) > MOST_LOST_S else None if _has_sound(take) else SILENT_TAKE
     except InputError:
         reason, n_frames, fps, fingerprint = DAMAGED, 0, 0.0, ""
@@ -153,7 +160,7 @@ def _add_of_lab(gathering: _Gathering, item: "Item", names: "Counter[str]") -> N
     who = f"virtual-{item.session.name}" if item.virtual else item.pseudonym or "unknown"
     subject = safe_name(who)
     clip = Clip(
-        name=_free(f"{subject}_{safe_name(sentence.id)}", names), subject=subject, sentence=sentence.id, fps=fps,
+        name=free_name(f"{subject}_{safe_name(sentence.id)}", names), subject=subject, sentence=sentence.id, fps=fps,
         n_frames=n_frames, frames=frames, sound=lambda: _sound_of_take(path, take), text=sentence.text,
         language=sentence.language, emotion=sentence.emotion, fingerprint=fingerprint,
     )  # fmt: skip
@@ -167,13 +174,14 @@ def _has_sound(take: Path) -> bool:
         return opened.info.audio is not None and opened.audio_path is not None
 
 
-def _stamp(path: Path) -> str:
-    """Tells a take that was changed: its record is written again whenever its sound is."""
+def stamp(path: Path) -> str:
+    """Tells a file that was changed. A take's record is written again whenever its sound is."""
     about = path.stat() if path.is_file() else None
     return f"{about.st_size} {about.st_mtime_ns}" if about else ""
 
 
-def _free(wanted: str, names: "Counter[str]") -> str:
+def free_name(wanted: str, names: "Counter[str]") -> str:
+    """The name, or the name and a number where it has been given before."""
     wanted = wanted[:90]
     names[wanted] += 1
     return wanted if names[wanted] == 1 else f"{wanted}-{names[wanted]}"
@@ -204,7 +212,7 @@ def release_corpus(path: Path) -> "SpeechCorpus":
 
     release = open_release(path)
     reader = _ReleasedMeshes(release)
-    gathering = _Gathering(released_regions(release))
+    gathering = Gathering(released_regions(release))
     for item in release.items():
         _add_of_release(gathering, release, item, reader)
     splits = {row.subject: row.split for row in release.sequences}
@@ -223,7 +231,7 @@ class _ReleasedMeshes:
 
 
 def _add_of_release(
-    gathering: _Gathering, release: "Release", item: "ReleaseItem", reader: _ReleasedMeshes
+    gathering: Gathering, release: "Release", item: "ReleaseItem", reader: _ReleasedMeshes
 ) -> None:  # fmt: skip
     from animation.data.clip import Clip
 

@@ -20,6 +20,7 @@ ALLOWED = {
     ("mmface4d/stats_command.py", "corpus"),
     ("mmface4d/animation_data.py", "animation"), ("mmface4d/animation_data.py", "corpus"),
     ("mmface4d/sequence_clips.py", "animation"), ("mmface4d/sequence_clips.py", "corpus"),
+    ("mmface4d/loose_clips.py", "animation"), ("mmface4d/loose_clips.py", "corpus"),
     ("mmface4d/steady_clips.py", "corpus"), ("mmface4d/clips_command.py", "animation"),
     ("mmface4d/train_command.py", "animation"), ("mmface4d/evaluate_command.py", "animation"),
     ("reconstruct/", "calibration.landmarks"), ("reconstruct/", "calibration.lift"),

@@ -25,11 +25,12 @@ from mmface4d.model_topology import model_topology
 from mmface4d.sequence import MeshSequence, load_sequence, write_sequence
 from mmface4d.steady_clips import SteadyFrames, frames_on_beat, longest_lost_s
 from mmface4d.subject_templates import Spoken, SubjectTemplates
+from mmface4d.take import open_take, write_record
 from mmface4d.transforms import rotation_from_rotvec
 from mmface4d.withdrawal import withdraw
 from tests.animation.toy_corpus import toy_corpus
 from tests.corpus.in_process import run_here
-from tests.corpus.small_lab import START_USEC, add_session, person, sentences
+from tests.corpus.small_lab import START_USEC, add_session, person, sentences, write_small_sequence, write_small_take
 
 FRAMES = 12
 
@@ -137,6 +138,57 @@ def test_a_lab_without_sequences_says_so(tmp_path: Path) -> None:
     lab = create_lab(tmp_path / "lab")
     with pytest.raises(InputError, match="there are no sequences"):
         open_speech_corpus(lab.path)
+
+
+@pytest.fixture
+def loose(tmp_path: Path) -> Path:
+    """Sequences with takes: one that anybody may use, one without sound, one whose voice may not be used."""
+    folder = tmp_path / "loose"
+    for number, name in enumerate(("free", "mute", "quiet", "gone")):
+        take = folder / "takes" / name
+        write_small_take(take, seed=number, frames=FRAMES)
+        write_small_sequence(folder / f"{name}.npz", take, seed=number)
+    record(folder / "takes" / "free", source={"subject": "P07", "item": {"id": "00_0003", "text": "Hello."}})
+    record(folder / "takes" / "mute", audio=None)
+    record(folder / "takes" / "quiet", source={"subject": "P08", "consent": {"version": "1", "scopes": ["mesh"]}})
+    (folder / "takes" / "gone").rename(folder / "elsewhere")
+    np.savez(folder / "other.npz", numbers=np.arange(3))
+    return folder
+
+
+def record(take: Path, **changed: Any) -> None:
+    with open_take(take) as opened:
+        write_record(take, opened.info.model_copy(update=changed))
+
+
+def test_loose_sequences_come_with_the_sound_of_their_takes(loose: Path) -> None:
+    corpus = open_speech_corpus(loose)
+    (clip,) = corpus.clips
+    assert (clip.name, clip.subject, clip.sentence, clip.text) == ("P07_00_0003", "P07", "00_0003", "Hello.")
+    assert check_clip(clip, corpus) == []
+    assert corpus.notes == (
+        "1 sequence left out: no mesh sequence",
+        "1 sequence left out: the consent does not cover sound",
+        "1 sequence left out: the sequence or its take is damaged",
+        "1 sequence left out: the take has no sound",
+    )
+
+
+def test_loose_sequences_come_with_a_wav_of_their_name(loose: Path) -> None:
+    (loose / "gone.npz").rename(loose / "P09_01.npz")
+    soundfile.write(loose / "P09_01.wav", np.full(8000, 0.25), 16_000, subtype="FLOAT")
+    clip = next(clip for clip in open_speech_corpus(loose).clips if clip.name == "P09_01")
+    assert (clip.subject, clip.sentence, clip.fps, clip.n_frames) == ("P09", "P09_01", 30.0, FRAMES)
+    assert clip.sound().samples.tolist() == [0.25] * 8000
+    changed = clip.fingerprint
+    soundfile.write(loose / "P09_01.wav", np.full(8001, 0.25), 16_000, subtype="FLOAT")
+    assert changed not in [clip.fingerprint for clip in open_speech_corpus(loose).clips]
+
+
+def test_loose_sequences_of_somebody_who_withdrew_are_left_out(loose: Path) -> None:
+    (loose / "takes" / "free" / "withdrawn.json").write_text("{}")
+    with pytest.raises(InputError, match="consent withdrawn"):
+        open_speech_corpus(loose)
 
 
 # a sequence of known motion
