@@ -20,8 +20,8 @@ SHORTEST_CONTACT_S, RELEASE_S = 0.036, 0.030
 JAW_WHILE_CLOSED = 0.2  # of its opening stays when the lips meet
 PARTING = ("jaw", "funnel", "upper_up", "lower_down")  # lips that rest do not pass through each other
 # what accents do above the mouth
-RISING = {"brow_inner": 0.8, "brow_left": 0.65, "brow_right": 0.65, "nostrils": 0.4}
-FALLING = {"frown": 0.9, "squint": 0.6}
+RISING = {"brow_inner": 1.0, "brow_left": 0.8, "brow_right": 0.8, "nostrils": 0.4}
+FALLING = {"frown": 1.0, "squint": 0.8}
 BLINK_AFTER_S = 0.08  # behind the end of a phrase
 CHEEKS_PER_SMILE = 0.5
 MOOD, MOOD_OF_HABIT = 0.05, 0.10  # by which a manner differs from one clip to the next

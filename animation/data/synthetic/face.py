@@ -182,10 +182,10 @@ def _upper(mean: Vertices) -> dict[str, np.ndarray]:
     )  # fmt: skip
     zero = np.zeros(len(mean))
     moves = {
-        "brow_inner": (zero, 0.006 * inner, 0.001 * inner),
-        "frown": (0.003 * (knit["right"] - knit["left"]), -0.004 * sum(knit.values()), 0.001 * sum(knit.values())),
-        "squint": (zero, 0.003 * squint, 0.001 * squint),
+        "brow_inner": (zero, 0.009 * inner, 0.002 * inner),
+        "frown": (0.005 * (knit["right"] - knit["left"]), -0.006 * sum(knit.values()), 0.001 * sum(knit.values())),
+        "squint": (zero, 0.004 * squint, 0.001 * squint),
         "lids": (zero, -0.008 * lids, 0.001 * lids),
     }
-    brows = {f"brow_{side}": (zero, 0.006 * at, 0.001 * at) for side, at in outer.items()}
+    brows = {f"brow_{side}": (zero, 0.009 * at, 0.002 * at) for side, at in outer.items()}
     return {name: np.stack(field, axis=1) for name, field in (moves | brows).items()}

@@ -12,7 +12,7 @@ ENDINGS = "nsmlt"
 PHRASES, SYLLABLES = (1, 2), (4, 7)  # a sentence has so many phrases of so many syllables
 ENDING_SHARE = 0.25  # of syllables with a consonant after the vowel
 RISE_SHARE = 0.6  # of accents; the others fall
-FIRST_ACCENT, ACCENT_GAP = 2, (2, 4)  # in syllables
+FIRST_ACCENT, ACCENT_GAP = 1, (2, 3)  # in syllables
 MARKS: dict[str, str] = {"": "", "rise": "'", "fall": ","}
 
 

@@ -17,7 +17,7 @@ GAIN_LIMITS = (0.4, 2.2)
 # standard deviation of what a face does all the time while its owner speaks
 HABITS = {
     "jaw": 0.04, "pucker": 0.15, "funnel": 0.08, "smile_left": 0.22, "smile_right": 0.22, "upper_up": 0.12,
-    "lower_down": 0.12, "brow_inner": 0.25, "brow_left": 0.25, "brow_right": 0.25, "frown": 0.30, "squint": 0.30,
+    "lower_down": 0.12, "brow_inner": 0.20, "brow_left": 0.20, "brow_right": 0.20, "frown": 0.20, "squint": 0.25,
     "lids": 0.06, "cheeks": 0.15,
 }  # fmt: skip
 SIDED = 0.3  # of a habit's spread is of one side only
