@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from animation.metrics.bootstrap import bootstrap_change
-from animation.metrics.errors import Share
+from animation.metrics.errors import Share, pooled
 from animation.metrics.report import Report
 from mmface4d.errors import InputError
 
@@ -50,16 +50,31 @@ def across_json(reports: Sequence[Report]) -> dict[str, Any]:
     }
 
 
-def change(ours: Report, theirs: Report, metric: str, *, protocol: str) -> tuple[float, tuple[float, float] | None]:
-    """By how much ours differs, as a share of theirs, and in which interval that lies over other sequences."""
-    check_alike((ours, theirs))
+def change(
+    ours: Sequence[Report], theirs: Sequence[Report], metric: str, *, protocol: str
+) -> tuple[float, tuple[float, float] | None]:
+    """By how much a model's trainings differ from another's, as a share, and the interval over other sequences.
+
+    Each sequence has its mean over trainings and seeds; sequences are drawn in pairs.
+    """
+    check_alike([*ours, *theirs])
     both = [_shares(each, metric, protocol) for each in (ours, theirs)]
     common = [name for name in both[0] if name in both[1]]
-    values = [each.number(metric, protocol).value for each in (ours, theirs)]
-    if not common or values[0] is None or not values[1]:
+    mine, other = ([shares[name] for name in common] for shares in both)
+    if not common or not pooled(other):
         raise InputError(f"{metric} has no values to compare by the protocol {protocol}", hint="choose another metric")
-    pairs = [[shares[name] for name in common] for shares in both]
-    return values[0] / values[1] - 1, bootstrap_change(*pairs)
+    return pooled(mine) / pooled(other) - 1, bootstrap_change(mine, other)
+
+
+def changes_of_first(
+    reports: Sequence[Report], metric: str, *, protocol: str
+) -> list[tuple[float, tuple[float, float] | None]]:
+    """How the first model differs from each other one, in the order in which these come up."""
+    by_label: dict[str, list[Report]] = {}
+    for each in reports:
+        by_label.setdefault(each.label, []).append(each)
+    first, *others = by_label.values()
+    return [change(first, other, metric, protocol=protocol) for other in others]
 
 
 def check_alike(reports: Sequence[Report]) -> None:
@@ -82,10 +97,10 @@ def _across(label: str, what: tuple[str, str, str], values: Sequence[float | Non
     return Across(label, *what, mean=float(np.mean(known)), sd=spread, values=known)
 
 
-def _shares(report: Report, metric: str, protocol: str) -> dict[str, Share]:
-    """Of each sequence, the mean over the seeds that chose its drivers."""
+def _shares(reports: Sequence[Report], metric: str, protocol: str) -> dict[str, Share]:
+    """Of each sequence that has one, the mean over trainings and the seeds that chose its drivers."""
     of_clip: dict[str, list[tuple[float, float]]] = {}
-    for score in report.clips:
-        if score.protocol == protocol:
+    for score in (score for each in reports for score in each.clips):
+        if score.protocol == protocol and score.shares[metric][1]:
             of_clip.setdefault(score.clip, []).append(score.shares[metric])
     return {name: Share(*np.mean(shares, axis=0).tolist()) for name, shares in of_clip.items()}

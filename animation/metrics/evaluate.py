@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
+from pydantic import JsonValue
 
 from animation.data.batches import clip_batch
 from animation.data.corpus import Mask, SpeechCorpus, Split
@@ -23,7 +24,7 @@ from animation.models.interface import AnimationModel
 from mmface4d.errors import InputError
 
 if TYPE_CHECKING:
-    from animation.training.checkpoint import Trained
+    from animation.training.checkpoint import ModelConfig, Trained
 
 Tick = Callable[[], None]
 
@@ -65,7 +66,7 @@ def evaluate(
     notes = [*report.notes, *_differing_masks(trained, corpus), *_seen_in_training(trained, corpus, split)]
     config = trained.config
     return replace(
-        report, model=wanted.model, options=config.options, training_seed=config.seed, trained_on=config.data,
+        report, model=wanted.model, options=_chosen(config), training_seed=config.seed, trained_on=config.data,
         notes=tuple(notes),
     )  # fmt: skip
 
@@ -213,6 +214,14 @@ def _left_out(prepared: Prepared, clips: Sequence[PreparedClip], protocols: Sequ
         without = [clip.name for clip in clips if not drivers(prepared, clip, protocol)]
         if without:
             yield f"{protocol}: no driver for {len(without)} of {len(clips)} clips, such as {without[0]}; left out"
+
+
+def _chosen(config: "ModelConfig") -> dict[str, JsonValue]:
+    """The options that are not the model's defaults: they tell its variants apart."""
+    from animation.models.registry import checked_options
+
+    default = checked_options(config.model, {}).model_dump(mode="json")
+    return {name: value for name, value in config.options.items() if name not in default or value != default[name]}
 
 
 def _check_fits(trained: "Trained", corpus: SpeechCorpus) -> None:

@@ -62,7 +62,7 @@ class Report:
     """An evaluation of one model on one split of one corpus."""
 
     model: str
-    options: dict[str, JsonValue]  # what the model was built with
+    options: dict[str, JsonValue]  # what the model was built with, other than by default
     training_seed: int | None
     weights_sha256: str
     trained_on: str

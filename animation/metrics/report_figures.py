@@ -7,7 +7,6 @@ from jaxtyping import UInt8
 
 from animation.data.corpus import Topology
 from animation.metrics.across import Across
-from animation.metrics.report import Number
 from animation.metrics.report_text import protocol_title
 from mmface4d.arrays import Vertices
 from mmface4d.page.face_picture import NO_LABEL, FacePicture
@@ -18,12 +17,13 @@ WIDTH, LABEL, NUMBER = 520, 150, 56
 BAR, GAP = 16, 12
 INKS = ("#2563a8", "#e0a526", "#2f9e66", "#7a4fb0", "#c5362c", "#2fa39a", "#8a8f98")
 SHADES = 8
+Intervals = Mapping[tuple[str, str, str], tuple[float, float] | None]  # by model, metric and protocol
 
 
-def error_bars(found: Sequence[Across], labels: Sequence[str], *, ranges: Mapping[str, Number]) -> str:
+def error_bars(found: Sequence[Across], labels: Sequence[str], *, intervals: Intervals) -> str:
     """A group of bars for each protocol, a bar for each model; thin lines are intervals or standard deviations."""
     protocols = list(dict.fromkeys(each.protocol for each in found))
-    ends = [_ends(each, ranges) for each in found]
+    ends = [_ends(each, intervals) for each in found]
     top = nice(max(max(high, each.mean) for each, (_, high) in zip(found, ends, strict=True)))
     scale, y, marks = (WIDTH - LABEL - NUMBER) / top, 2.0, []
     for protocol in protocols:
@@ -53,12 +53,11 @@ def _bar(each: Across, ends: tuple[float, float], *, y: float, scale: float, ink
     return [bar((LABEL, y), each.mean * scale, BAR, f'fill="{ink}" rx="2"', words), whisker, number]
 
 
-def _ends(each: Across, ranges: Mapping[str, Number]) -> tuple[float, float]:
+def _ends(each: Across, intervals: Intervals) -> tuple[float, float]:
     """Of the thin line: over sequences where there is one training, over trainings otherwise."""
     if each.sd is not None:
         return max(each.mean - each.sd, 0.0), each.mean + each.sd
-    interval = ranges[each.protocol].interval if each.protocol in ranges else None
-    return interval or (each.mean, each.mean)
+    return intervals.get((each.model, each.metric, each.protocol)) or (each.mean, each.mean)
 
 
 def painted_error(

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from animation.data.corpus import Topology
-from animation.metrics.across import Across, across
+from animation.metrics.across import Across, across, changes_of_first
 from animation.metrics.protocols import PROTOCOL_WORDS
 from animation.metrics.report import STILL, Number, Report
 from animation.metrics.report_figures import error_bars, painted_error
-from animation.metrics.report_text import FIRST, digits, protocol_title, title
+from animation.metrics.report_text import COMPARED, FIRST, changed, digits, fair, named, protocol_title, title
 from mmface4d.arrays import Vertices
 from mmface4d.page import markup
 from mmface4d.page.face_picture import figure
@@ -16,7 +16,6 @@ from mmface4d.page.heat import warm_scale
 from mmface4d.page.page import write_page
 from mmface4d.page.svg import nice
 
-FAIR, DRAWN = "same-subject-other-clip", ("lip_max", "lip_mean", "upper_max", "face_max")
 MOST_CLIPS = 60
 
 
@@ -26,7 +25,7 @@ def write_report_page(path: Path, reports: Sequence[Report], *, topology: Topolo
     parts = [
         _verdict(reports[0]) if len(reports) == 1 else "",
         _bars(reports, means),
-        *(_one(each, topology, template, named=len(reports) > 1) for each in reports),
+        *(_one(each, topology, template, headed=len(reports) > 1) for each in reports),
         _masks(reports[0]),
     ]
     names = " · ".join(dict.fromkeys(each.label for each in reports))
@@ -42,7 +41,7 @@ def _subtitle(reports: Sequence[Report]) -> str:
 
 def _verdict(report: Report) -> str:
     """Against the face that never moves, which is the least that a model must beat."""
-    protocol = _fair(report)
+    protocol = fair(report)
     ours, still = (report.number("lip_max", each).value for each in (protocol, STILL))
     if not ours or not still:
         return ""
@@ -53,41 +52,47 @@ def _verdict(report: Report) -> str:
     return markup.verdict(level, f"{abs(share):.0%} {how} than a face that keeps still", words)
 
 
-def _fair(report: Report) -> str:
-    """The protocol that leaks nothing and asks for nothing wrong, or the last one that was measured."""
-    return FAIR if FAIR in report.protocols else report.protocols[-1]
-
-
 def _bars(reports: Sequence[Report], means: Sequence[Across]) -> str:
     """Some errors by protocol, a bar for each model."""
-    labels = list(dict.fromkeys(each.label for each in reports))
-    plots = []
-    for metric in DRAWN:
-        some = [each for each in means if each.metric == metric]
-        if some:
-            first = reports[0].number(metric, some[0].protocol)
-            ranges = {} if len(reports) > 1 else {each: reports[0].number(metric, each) for each in _measured(reports)}
-            plots.append(f"<h3>{markup.escape(first.title)}, mm</h3>{error_bars(some, labels, ranges=ranges)}")
+    labels, plots = list(dict.fromkeys(each.label for each in reports)), []
+    intervals = {
+        (each.label, number.metric, number.protocol): number.interval for each in reports for number in each.numbers
+    }
+    for metric in COMPARED:
+        if some := [each for each in means if each.metric == metric]:
+            heading = markup.escape(named(reports[0].number(metric, some[0].protocol)))
+            plots.append(f"<div><h3>{heading}</h3>{error_bars(some, labels, intervals=intervals)}</div>")
     if not plots:
         return ""
-    spread = "standard deviations over trainings" if len(reports) > 1 else "95 % over other sequences like these"
-    lead = f"Smaller is better. Thin lines: {spread}."
-    content = f'<div class="plots">{"".join(f"<div>{plot}</div>" for plot in plots)}</div>'
-    words = [
-        f"{protocol_title(each)}: {PROTOCOL_WORDS[each]}." for each in PROTOCOL_WORDS if each in _measured(reports)
+    known = {STILL: "the template in place of a prediction", **PROTOCOL_WORDS}
+    words = (f"{protocol_title(each)}: {known[each]}." for each in reports[0].protocols if each in known)
+    return markup.section(
+        "Errors by protocol",
+        "Smaller is better. Thin lines are 95 % over other sequences like these, or for a model that was trained more "
+        "than once the standard deviation over its trainings.",
+        f'<div class="plots">{"".join(plots)}</div>' + markup.bullets(words) + _changes(reports, labels),
+    )
+
+
+def _changes(reports: Sequence[Report], labels: Sequence[str]) -> str:
+    """The first model against the others, as shares of their errors."""
+    if len(labels) < 2:
+        return ""
+    protocol = fair(reports[0])
+    rows = [
+        (named(reports[0].number(metric, protocol)), *map(changed, changes))
+        for metric in COMPARED
+        if (changes := changes_of_first(reports, metric, protocol=protocol))
     ]
-    return markup.section("Errors by protocol", lead, content + markup.bullets(words))
+    heading = f"{labels[0]}, {protocol_title(protocol)}: how much it differs"
+    return f"<h3>{markup.escape(heading)}</h3>" + markup.table(("", *(f"from {each}" for each in labels[1:])), rows)
 
 
-def _measured(reports: Sequence[Report]) -> tuple[str, ...]:
-    return reports[0].protocols
-
-
-def _one(report: Report, topology: Topology, template: Vertices, *, named: bool) -> str:
+def _one(report: Report, topology: Topology, template: Vertices, *, headed: bool) -> str:
     """Everything about one model."""
     parts = [_faces(report, topology, template), _first(report), _all(report), _clips(report), _about(report)]
     training = f", training seed {report.training_seed}" if report.training_seed is not None else ""
-    heading = markup.part(report.label + training) if named else ""
+    heading = markup.part(report.label + training) if headed else ""
     return heading + "".join(parts)
 
 
@@ -106,11 +111,11 @@ def _faces(report: Report, topology: Topology, template: Vertices) -> str:
 
 def _first(report: Report) -> str:
     rows = [
-        (numbers[0].title, numbers[0].unit, *(_cell(each) for each in numbers))
+        (named(numbers[0]), *(_cell(each) for each in numbers))
         for metric in FIRST
         if (numbers := [report.number(metric, protocol) for protocol in report.protocols])
     ]
-    table = markup.table(("", "unit", *map(protocol_title, report.protocols)), rows)
+    table = markup.table(("", *map(protocol_title, report.protocols)), rows)
     lead = "In brackets, 95 % over other sequences like these; ± is over the drivers that were drawn."
     return markup.section("The numbers that one reads first", lead, table)
 
@@ -125,12 +130,12 @@ def _cell(number: Number) -> str:
 
 def _all(report: Report) -> str:
     head = (
-        "metric", "protocol", "value", "unit", "95 % over sequences", "95 % over people", "mask", "pooling", "from",
+        "metric", "protocol", "value", "95 % over sequences", "95 % over people", "mask", "pooling", "from",
         "sequences",
     )  # fmt: skip
     rows = [
         (
-            each.title, protocol_title(each.protocol), digits(each.value) if each.value is not None else "-", each.unit,
+            named(each), protocol_title(each.protocol), digits(each.value) if each.value is not None else "-",
             _interval(each.interval), _interval(each.interval_over_subjects), f"{each.mask} {each.mask_sha256[:8]}",
             each.pooling, each.source, each.n_sequences,
         )
@@ -146,7 +151,7 @@ def _interval(interval: tuple[float, float] | None) -> str:
 
 def _clips(report: Report) -> str:
     """The sequences of the fair protocol, the worst first."""
-    protocol = _fair(report)
+    protocol = fair(report)
     scores = [each for each in report.clips if each.protocol == protocol]
     scores.sort(key=lambda each: -(each.value("lip_max") or 0.0))
     metrics = ("lip_max", "lip_mean", "upper_max", "face_max", "speed_lips_ratio")

@@ -2,21 +2,23 @@
 
 from collections.abc import Iterable, Sequence
 
-from animation.metrics.across import Across, across
+from animation.metrics.across import Across, across, changes_of_first
 from animation.metrics.report import STILL, Number, Report
 
 FIRST = (
     "lip_max", "lip_mean", "upper_max", "upper_mean", "face_max", "face_mean", "lve_codetalker", "lve_unitalker",
     "fdd_code", "fdd_paper", "dtw_lips", "speed_lips_ratio", "speed_upper_face_ratio",
 )  # fmt: skip
+COMPARED = ("lip_max", "lip_mean", "upper_max", "face_max")
+FAIR = "same-subject-other-clip"
 ORACLE = {"self": "self (oracle)", STILL: "still face"}
 
 
 def report_text(report: Report) -> str:
     """One model: a column for each protocol, with intervals."""
-    head = ["", "unit", *(protocol_title(each) for each in report.protocols)]
+    head = ["", *(protocol_title(each) for each in report.protocols)]
     rows = [
-        [numbers[0].title, numbers[0].unit, *(_with_interval(each) for each in numbers)]
+        [named(numbers[0]), *(_with_interval(each) for each in numbers)]
         for metric in FIRST
         if (numbers := [report.number(metric, protocol) for protocol in report.protocols])
     ]
@@ -28,16 +30,39 @@ def reports_text(reports: Sequence[Report]) -> str:
     found = {(each.model, each.metric, each.protocol): each for each in across(reports)}
     labels = list(dict.fromkeys(each.label for each in reports))
     lines = [_subject(reports[0])]
-    for protocol in reports[0].protocols:
-        rows = [[protocol_title(protocol), "unit", *labels]]
+    for protocol in (each for each in reports[0].protocols if each != STILL):
+        rows = [[protocol_title(protocol), protocol_title(STILL), *labels]]
         for metric in FIRST:
-            first = reports[0].number(metric, protocol)
+            still = reports[0].number(metric, STILL)
             cells = [_with_spread(found.get((label, metric, protocol))) for label in labels]
-            rows.append([first.title, first.unit, *cells])
+            rows.append([named(still), digits(still.value) if still.value is not None else "-", *cells])
         lines += ["", *aligned(rows)]
     trainings = ", ".join(f"{sum(each.label == label for each in reports)} of {label}" for label in labels)
     notes = dict.fromkeys(note for each in reports for note in each.notes)
+    lines += _changes(reports, labels)
     return "\n".join([*lines, "", f"Trainings: {trainings}; mean ± sd over them.", *_masks(reports[0]), *notes])
+
+
+def fair(report: Report) -> str:
+    """The protocol that leaks nothing and asks for nothing wrong, or the last one that was measured."""
+    return FAIR if FAIR in report.protocols else report.protocols[-1]
+
+
+def changed(found: tuple[float, tuple[float, float] | None]) -> str:
+    """A change as percents, with its interval."""
+    share, interval = found
+    return f"{share:+.1%}" + (f" [{interval[0]:+.1%} {interval[1]:+.1%}]" if interval else "")
+
+
+def _changes(reports: Sequence[Report], labels: Sequence[str]) -> Iterable[str]:
+    """The first model against the others."""
+    if len(labels) > 1:
+        protocol = fair(reports[0])
+        rows = [[f"{labels[0]}, {protocol_title(protocol)}", *(f"against {each}" for each in labels[1:])]]
+        for metric in COMPARED:
+            changes = changes_of_first(reports, metric, protocol=protocol)
+            rows.append([named(reports[0].number(metric, protocol)), *map(changed, changes)])
+        yield from ["", *aligned(rows)]
 
 
 def title(report: Report) -> str:
@@ -57,6 +82,11 @@ def _subject(report: Report) -> str:
 def protocol_title(protocol: str) -> str:
     """As a table's head."""
     return ORACLE.get(protocol, protocol.replace("-", " "))
+
+
+def named(number: Number) -> str:
+    """A metric with its unit."""
+    return f"{number.title}, {number.unit}" if number.unit else number.title
 
 
 def digits(value: float) -> str:

@@ -14,7 +14,7 @@ from animation.audio.registry import open_encoder
 from animation.data.corpus import Mask, SpeechCorpus
 from animation.data.folder import write_folder
 from animation.data.normalisation import fit_normalisation
-from animation.metrics.across import across, change, check_alike
+from animation.metrics.across import across, change, changes_of_first, check_alike
 from animation.metrics.report import Report, read_report
 from animation.metrics.report_page import write_report_page
 from animation.metrics.report_text import report_text, reports_text
@@ -132,11 +132,13 @@ def test_what_cannot_be_measured_is_refused(
 
 def test_only_what_was_measured_alike_compares(reports: list[Report], tmp_path: Path) -> None:
     one, other = reports
-    by, interval = change(one, other, "lip_max", protocol="other-subject")
+    by, interval = change([one], [other], "lip_max", protocol="other-subject")
     values = [each.number("lip_max", "other-subject").value or 0 for each in reports]
     assert by == pytest.approx(values[0] / values[1] - 1)
     assert interval is not None
     assert interval[0] - 1e-9 <= by <= interval[1] + 1e-9
+    renamed = replace(other, model="another")
+    assert changes_of_first([one, renamed], "lip_max", protocol="other-subject") == [(by, interval)]
     for name, value in (("split", "train"), ("fps", 25.0), ("data", "others"), ("topology_sha256", "0")):
         with pytest.raises(InputError, match=f"their {name} differs"):
             check_alike((one, replace(other, **{name: value})))
@@ -153,6 +155,12 @@ def test_a_page_of_one_model_says_what_to_think_of_it(
     assert "than a face that keeps still" in page
     assert corpus.topology.masks["lips"].sha256 in page
     assert reports[0].weights_sha256 in page
+    rival = replace(reports[1], model="rival <i>")
+    both = [reports[0], rival]
+    write_report_page(tmp_path / "both.html", both, topology=corpus.topology, template=corpus.templates["t"])
+    assert "from rival &lt;i&gt;" in (tmp_path / "both.html").read_text()
+    assert "Trainings: 1 of audio2face" in reports_text(both)
+    assert "against rival" in reports_text(both)
     odd = Mask("face", np.arange(3))
     masks = {**corpus.topology.masks, "face": odd}
     write_report_page(
