@@ -64,7 +64,7 @@ def actor_rates(named: Sequence[Named]) -> dict[str, float]:
 def _write_shot(named: Named, actor: Path, fps: float, *, corpus: SpeechCorpus) -> Exported:
     clip, done = start(named, named.stem, fps=fps)
     if not SHORTEST_S <= clip.duration_s <= LONGEST_S:
-        done.notes.append(f"{clip.duration_s:.1f} s long; {SHORTEST_S:g} to {LONGEST_S:g} s are recommended")
+        done.notes.append(f"not within the {SHORTEST_S:g} to {LONGEST_S:g} s that are recommended")
     shot = actor / "cache" / "skin" / named.stem
     shot.mkdir()
     write_frames(shot / f"{named.stem}.npy", clip, n_verts=corpus.topology.n_verts, flat=False, scale=CM)

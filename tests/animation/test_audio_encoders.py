@@ -92,6 +92,27 @@ def test_every_layer_is_what_the_package_gives(
     np.testing.assert_array_equal(open_encoder(f"transformers:{folder}").tokens(samples).values, tokens.values)
 
 
+def test_recorded_tokens_stay(tmp_path: Path) -> None:
+    """Of weights that no version's random numbers make, so that another version of a package would be noticed."""
+    folder = write_tiny(tmp_path / "tiny", **LARGE)
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(folder / "model.safetensors")
+    for number, name in enumerate(sorted(state)):
+        waves = np.sin(np.arange(state[name].numel()) * 0.7 + number).astype(np.float32).reshape(state[name].shape)
+        state[name] = torch.from_numpy(waves * 0.3 + (1.0 if "norm.weight" in name else 0.0))
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    samples = np.sin(np.arange(8000) ** 1.4 * 0.01).astype(np.float32) * 0.2
+    found = open_encoder(f"transformers:{folder}").tokens(samples).values
+    np.testing.assert_allclose(found[[0, 11, 23], :4], RECORDED, atol=1e-4)
+
+
+RECORDED = [
+    [-2.173608, 1.070737, 1.072332, 0.96584], [-2.174191, 1.093408, 1.062116, 0.963702],
+    [-2.179042, 1.061313, 1.071921, 0.965084],
+]  # fmt: skip
+
+
 def test_tokens_stand_on_the_beat_of_mel(tiny: Path) -> None:
     samples = speech(0.73)
     tokens = open_encoder(f"transformers:{tiny}").tokens(samples)

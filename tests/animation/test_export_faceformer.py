@@ -98,7 +98,7 @@ def test_biwi_has_all_frames_at_25(tmp_path: Path) -> None:
     ("layout", "sentences"), [("faceformer-vocaset", 41), ("faceformer-biwi", 5), ("facediffuser", 21)]
 )
 def test_nobody_is_left_out_who_says_more_than_the_loader_reads(tmp_path: Path, layout: str, sentences: int) -> None:
-    splits = {"s1": "validation", "s2": "train"} if sentences < 40 else {"s1": "train"}
+    splits: dict[str, Split] = {"s1": "validation", "s2": "train"} if sentences < 40 else {"s1": "train"}
     corpus = toy_corpus(splits=splits, sentences=sentences, n_frames=8)
     root, told = export(corpus, tmp_path / "out", layout)
     loader = peers.facediffuser if layout == "facediffuser" else peers.faceformer
