@@ -41,13 +41,14 @@ def train(
     config: Path | None, output: Path, settings: tuple[str, ...], resume: bool, as_json: bool, **short: Any
 ) -> None:
     """Train a model that animates faces by speech; validation subjects decide when it ends, test subjects never."""
+    chosen = _config(config, output, settings=settings, resume=resume, short=short)
+    if not chosen.data:
+        raise UsageError("there is nothing to train on", hint="give --data, or data = ... in the settings' file")
+    # what takes long to import comes after what is quickly told
     from animation.training.devices import is_first_process
     from animation.training.run import train as run
     from mmface4d.animation_data import open_speech_corpus
 
-    chosen = _config(config, output, settings=settings, resume=resume, short=short)
-    if not chosen.data:
-        raise UsageError("there is nothing to train on", hint="give --data, or data = ... in the settings' file")
     outcome = run(open_speech_corpus(Path(chosen.data)), chosen, output, resume=resume)
     if is_first_process():
         click.echo(_json(outcome) if as_json else _text(outcome))
@@ -58,7 +59,7 @@ def _config(
 ) -> "TrainConfig":
     """The file's settings, or those of the training that goes on, with what the command line changes."""
     from animation.training.config import TrainConfig, overridden, parsed_settings, read_train_config
-    from animation.training.run import has_run, resumed_config
+    from animation.training.record import has_run, resumed_config
 
     if path is not None:
         base = read_train_config(path)

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from animation.audio.registry import open_encoder
 from animation.data.corpus import SpeechCorpus
@@ -25,30 +24,19 @@ from animation.training.preprocessing import (
     preprocessing_json,
     write_preprocessing,
 )
+from animation.training.record import check_folder, has_run, resumed_config, write_run
 from animation.training.state import Count
 from mmface4d import __version__
 from mmface4d.errors import InputError, UsageError
 from mmface4d.files import read_json, write_json
 from mmface4d.locks import locked
 from mmface4d.progress import Progress, progress
-from mmface4d.subject import mistakes
-from mmface4d.text_file import read_text
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-RUN_FILE, LOCK_FILE = "run.json", ".train.lock"
-MAX_RUN_BYTES = 1 << 20
+LOCK_FILE = ".train.lock"
 SECONDS_A_MINUTE = 60
-
-
-class _RunRecord(BaseModel):
-    """What was asked for on this machine; it may name folders, so it is no part of the checkpoint."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format: Literal[1] = 1
-    config: TrainConfig
 
 
 @dataclass(frozen=True)
@@ -104,31 +92,6 @@ def _run(trained: Trained, prepared: Prepared, config: TrainConfig, *, folder: P
     return outcome
 
 
-def has_run(folder: Path) -> bool:
-    """Whether a training was begun there."""
-    return (folder / RUN_FILE).is_file()
-
-
-def check_folder(folder: Path, *, resume: bool) -> None:
-    """Raises UsageError where a training, or anything else, lies in the folder and is not to be gone on with."""
-    if not folder.exists() or not any(folder.iterdir()):
-        return
-    if has_run(folder):
-        if not resume:
-            raise UsageError(f"{folder} has a training already", hint="go on with it by --resume, or choose another")
-        return
-    raise UsageError(f"{folder} is not empty and has no training", hint="choose another folder")
-
-
-def resumed_config(folder: Path) -> TrainConfig:
-    """What a training was started with; raises InputError where there is none."""
-    path = folder / RUN_FILE
-    try:
-        return _RunRecord.model_validate_json(read_text(path, max_bytes=MAX_RUN_BYTES)).config
-    except ValidationError as error:
-        raise InputError(f"{path} is damaged: {mistakes(error)}", hint="give the settings again") from error
-
-
 def prepared_for(corpus: SpeechCorpus, config: TrainConfig, *, cache: Path | None = None) -> Prepared:
     """The training and validation clips of a corpus as the settings want them."""
     fps = config.fps or _own_fps(corpus)
@@ -182,13 +145,11 @@ def write_settings(folder: Path, trained: Trained, config: TrainConfig) -> None:
     else:
         write_preprocessing(folder, trained.preprocessing)
     write_json(folder / CONFIG_FILE, trained.config.model_dump(mode="json"))
-    write_json(folder / RUN_FILE, _RunRecord(config=config).model_dump(mode="json"))
+    write_run(folder, config)
 
 
 def _refuse_others(folder: Path, trained: Trained, config: TrainConfig) -> None:
-    before, now = (
-        _RunRecord(config=each).config.model_dump(exclude=CHANGEABLE) for each in (resumed_config(folder), config)
-    )
+    before, now = (each.model_dump(exclude=CHANGEABLE) for each in (resumed_config(folder), config))
     changed = [name for name in now if now[name] != before[name]]
     if changed:
         raise UsageError(

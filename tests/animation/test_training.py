@@ -20,7 +20,8 @@ from animation.training.checkpoint import load_checkpoint
 from animation.training.config import TrainConfig, checked_config
 from animation.training.curves import Curves
 from animation.training.loop import Loop
-from animation.training.run import Outcome, resumed_config, train
+from animation.training.record import resumed_config
+from animation.training.run import Outcome, train
 from mmface4d.errors import BusyError, InputError, TrainingError, UsageError
 from mmface4d.files import read_json
 from mmface4d.locks import locked

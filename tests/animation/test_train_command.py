@@ -1,0 +1,102 @@
+"""`mmface4d train` as people run it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from animation.data.folder import write_folder
+from mmface4d.cli import main
+from tests.animation.toy_corpus import toy_corpus
+
+SMALL = """
+data = "toy"
+[options]
+channels = 8
+driver_channels = 8
+decoder_stages = 1
+[budget]
+updates = 8
+[batches]
+size = 2
+crop_frames = 8
+[validation]
+every_updates = 4
+clips = 1
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with data and settings."""
+    write_folder(toy_corpus(sentences=2, n_frames=16), tmp_path / "toy")
+    (tmp_path / "train.toml").write_text(SMALL)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_it_trains_goes_on_and_says_how_it_ended(place: Path, run_cli) -> None:
+    done = run_cli("train", "train.toml", "-o", "run", "--seed", 3, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["updates"], told["folder"]) == (8, "run")
+    assert "validation loss" in done.stderr
+    again = run_cli("train", "train.toml", "-o", "run")
+    assert (again.returncode, again.stdout) == (2, "")
+    assert "--resume" in again.stderr
+    more = run_cli("train", "--resume", "-o", "run", "--updates", 12)
+    assert more.returncode == 0, more.stderr
+    assert more.stdout.startswith("run: 12 updates in ")
+    measured = run_cli("evaluate", "run", "--data", "toy", "--card", "--json")
+    assert measured.returncode == 0, measured.stderr
+    assert "same-subject-other-clip" in Path("run/README.md").read_text()
+    # a training that has ended leaves the card alone
+    assert run_cli("train", "--resume", "-o", "run").returncode == 0
+    assert "same-subject-other-clip" in Path("run/README.md").read_text()
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_what_was_reached(place: Path, run_cli) -> None:
+    words = [sys.executable, "-m", "mmface4d.cli", "train", "train.toml", "-o", "run", "--set", "budget.updates=100000"]
+    words += ["--set", "validation.patience=0"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "validation" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "Run the same command again" in told
+    reached = json.loads(Path("run/curves.json").read_text())
+    assert reached["running"]
+    done = run_cli("train", "--resume", "-o", "run", "--set", "budget.updates=8", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["updates"] >= 8
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["train"], 2, "Missing option"),
+        (["train", "-o", "run"], 2, "nothing to train on"),
+        (["train", "-o", "run", "--data", "nowhere"], 3, "nowhere"),
+        (["train", "-o", "run", "--data", "toy", "--model", "face"], 2, "no model 'face'"),
+        (["train", "no.toml", "-o", "run"], 3, "no.toml does not exist"),
+        (["train", "-o", "run", "--set", "budget.update=3"], 3, "no such setting"),
+    ],
+)
+def test_wrong_ones_are_told(
+    place: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    told = capsys.readouterr()
+    assert (ended.value.code, told.out) == (code, "")
+    assert message in told.err
+    assert not (place / "run").exists()
