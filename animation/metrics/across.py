@@ -86,6 +86,9 @@ def check_alike(reports: Sequence[Report]) -> None:
                 f"these evaluations do not compare, their {name} differs: {' and '.join(map(str, told))}",
                 hint="evaluate all models on the same split of the same data, at one frame rate",
             )
+    weights = [each.weights_sha256 for each in reports]
+    if len(set(weights)) < len(weights):
+        raise InputError("one model is among them twice", hint="give each training's checkpoint once")
     masks = {(number.mask, number.mask_sha256) for each in reports for number in each.numbers}
     if len(masks) > len({name for name, _ in masks}):
         raise InputError("these evaluations do not compare, their masks differ", hint="evaluate with the same masks")

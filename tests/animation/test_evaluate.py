@@ -21,6 +21,7 @@ from animation.metrics.evaluate import evaluate_prepared, predict, weights_sha25
 from animation.metrics.protocols import PROTOCOLS, choose_driver, drivers
 from animation.metrics.report import STILL, Report, read_report
 from animation.models.interface import LOSS, AnimationModel, Capabilities, ModelShape
+from animation.models.registry import MODELS, build_model
 from mmface4d.errors import InputError
 from mmface4d.files import write_json
 from tests.animation.toy_corpus import toy_corpus
@@ -181,6 +182,22 @@ def test_who_knows_speakers_by_number_is_told_the_drivers(prepared: Prepared) ->
     model.asked.clear()
     evaluate_prepared(model, prepared, split="train", protocols=("other-subject",))
     assert set(model.asked) == {0, 1}
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_every_model_is_measured(prepared: Prepared, name: str) -> None:
+    few = replace(prepared, clips=tuple(clip for clip in prepared.clips if clip.name in ("t_00", "t_01", "u_00")))
+    shape = ModelShape(prepared.topology.n_verts, prepared.n_audio, 2, prepared.fps, masks=vertices_of(prepared))
+    model = build_model(name, shape, {}, seed=0).eval()
+    first, again = (evaluate_prepared(model, few, protocols=("self", "other-subject")) for _ in range(2))
+    assert first == again
+    values = [first.number("lip_max", protocol).value for protocol in ("self", "other-subject")]
+    assert values[0] is not None
+    assert (values[0] == values[1]) == (model.capabilities.style != "clip")
+
+
+def vertices_of(prepared: Prepared) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(mask.vertices.tolist()) for name, mask in prepared.topology.masks.items()}
 
 
 def test_a_report_comes_back_from_its_file(report: Report, tmp_path: Path) -> None:

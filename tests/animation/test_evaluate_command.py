@@ -15,6 +15,7 @@ from animation.data.corpus import Mask, SpeechCorpus
 from animation.data.folder import write_folder
 from animation.data.normalisation import fit_normalisation
 from animation.metrics.across import across, change, changes_of_first, check_alike
+from animation.metrics.evaluate import evaluate
 from animation.metrics.report import Report, read_report
 from animation.metrics.report_page import write_report_page
 from animation.metrics.report_text import report_text, reports_text
@@ -63,7 +64,20 @@ def run(place: Path, *arguments: object) -> tuple[object, str, str]:
 
 @pytest.fixture(scope="module")
 def found(place: Path) -> dict[str, Any]:
-    code, out, err = run(place, "a0", "a1", "--data", "clips", "--json", "--html", "page.html", "--draws", 2)
+    code, out, err = run(
+        place,
+        "a0",
+        "a1",
+        "--data",
+        "clips",
+        "--json",
+        "--html",
+        "page.html",
+        "--draws",
+        2,
+        "--protocol",
+        "other-subject",
+    )
     assert code == 0, err
     return json.loads(out)
 
@@ -115,6 +129,7 @@ def test_one_model_prints_its_numbers_and_fills_its_card(place: Path, corpus: Sp
         (("a0", "--data", "clips", "--split", "validation"), EXIT_PRECONDITION, "validation"),
         (("nothing", "--data", "clips"), EXIT_PRECONDITION, "no such folder"),
         (("a0", "--data", "clips", "--split", "train", "--card"), EXIT_USAGE, "a card tells of test subjects only"),
+        (("a0", "a0", "--data", "clips", "--protocol", "self"), EXIT_PRECONDITION, "one model is among them twice"),
         (("a0", "--data", "clips", "--device", "cuda:99"), EXIT_PRECONDITION, "no device cuda:99"),
     ],
 )
@@ -128,6 +143,28 @@ def test_what_cannot_be_measured_is_refused(
     assert ended == code
     assert words in said
     assert "bug:" not in said
+
+
+def test_data_are_brought_to_what_the_model_was_trained_with(corpus: SpeechCorpus, tmp_path: Path) -> None:
+    """At twice the rate the same speech; a mask of another hash and a familiar name are told."""
+    model = untrained(corpus, 0)
+    fast = toy_corpus(splits=SPLITS, sentences=2, n_frames=24, fps=60.0)
+    masks = {**corpus.topology.masks, "lips": Mask("lips", np.array([0, 1]))}
+    changed = replace(fast, topology=replace(fast.topology, masks=masks), splits={**SPLITS, "a": "test"})
+    report = evaluate(model, changed, protocols=("self",), cache=tmp_path)
+    assert report.fps == 30.0
+    assert {each.n_frames for each in report.clips} == {12, 13}
+    assert report.options == OPTIONS
+    assert report.number("lip_max", "self").mask_vertices == 2
+    assert [note.split(" of ")[0] for note in report.notes] == ["the mask lips", "1 subjects"]
+
+
+def test_another_encoder_is_refused(corpus: SpeechCorpus, tmp_path: Path) -> None:
+    model = untrained(corpus, 0)
+    heard = replace(model.preprocessing.encoder, identity="an older one")
+    other = replace(model, preprocessing=replace(model.preprocessing, encoder=heard))
+    with pytest.raises(InputError, match="the encoder mel is not the one of the training"):
+        evaluate(other, corpus, cache=tmp_path)
 
 
 def test_only_what_was_measured_alike_compares(reports: list[Report], tmp_path: Path) -> None:
@@ -150,13 +187,14 @@ def test_only_what_was_measured_alike_compares(reports: list[Report], tmp_path: 
 def test_a_page_of_one_model_says_what_to_think_of_it(
     reports: list[Report], corpus: SpeechCorpus, tmp_path: Path
 ) -> None:
-    write_report_page(tmp_path / "page.html", reports[:1], topology=corpus.topology, template=corpus.templates["t"])
+    one, other = (replace(each, vertex_mm={"still": each.vertex_mm["still"]}) for each in reports)  # a face each
+    write_report_page(tmp_path / "page.html", [one], topology=corpus.topology, template=corpus.templates["t"])
     page = (tmp_path / "page.html").read_text()
     assert "than a face that keeps still" in page
     assert corpus.topology.masks["lips"].sha256 in page
     assert reports[0].weights_sha256 in page
-    rival = replace(reports[1], model="rival <i>")
-    both = [reports[0], rival]
+    rival = replace(other, model="rival <i>")
+    both = [one, rival]
     write_report_page(tmp_path / "both.html", both, topology=corpus.topology, template=corpus.templates["t"])
     assert "from rival &lt;i&gt;" in (tmp_path / "both.html").read_text()
     assert "Trainings: 1 of audio2face" in reports_text(both)
@@ -164,6 +202,6 @@ def test_a_page_of_one_model_says_what_to_think_of_it(
     odd = Mask("face", np.arange(3))
     masks = {**corpus.topology.masks, "face": odd}
     write_report_page(
-        tmp_path / "few.html", reports[:1], topology=replace(corpus.topology, masks=masks),
+        tmp_path / "few.html", [one], topology=replace(corpus.topology, masks=masks),
         template=corpus.templates["t"],
     )  # fmt: skip
