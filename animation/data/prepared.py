@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Float32
 
+from animation.audio.cache import FeatureCache
 from animation.audio.encoder import AudioEncoder
 from animation.audio.features import speech_features
 from animation.data.check import BLOCK_FRAMES, clip_mistakes, frame_mistakes, refuse, repeated, sound_mistakes
@@ -173,7 +174,8 @@ class _Maker:
         sound = clip.sound()
         if said := sound_mistakes(clip, sound):
             raise _UnusableError(said)
-        features = speech_features(sound, resampled.times_s(), encoder=self._encoder)
+        tokens = FeatureCache(self._folder / "tokens")  # serve every rate
+        features = speech_features(sound, resampled.times_s(), encoder=self._encoder, cache=tokens)
         write_npy(path, [features], shape=features.shape)
 
 
