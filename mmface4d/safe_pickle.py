@@ -7,6 +7,7 @@ before it is called.
 
 import io
 import pickle  # noqa: TID251  (the one place; find_class below refuses everything it does not know)
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import numpy as np
 from mmface4d.errors import ModelError
 
 MAX_FILE_BYTES = 1 << 30
+_NUMBERS = re.compile(r"[<>|=]?(?:[fiu][1248]|b1|\?)")
+_AGAIN = "fetch the file from its makers again"
 
 
 class Held:
@@ -75,7 +78,7 @@ def dense(value: Any) -> np.ndarray:
     if isinstance(value, HeldSparse):
         value = _sparse_to_dense(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-        return value
+        return np.asarray(value)
     raise ModelError("an entry is no array of numbers", hint="the file is damaged or of another kind")
 
 
@@ -110,38 +113,64 @@ class _ArraysOnly(pickle.Unpickler):
         )
 
     def persistent_load(self, pid: Any) -> Any:
-        raise ModelError("it refers to objects outside of it", hint="fetch the file from its makers again")
+        raise ModelError("it refers to objects outside of it", hint=_AGAIN)
+
+
+class _Kind:
+    """A type of numbers. numpy's own would believe a pickle that its numbers are references, and follow them."""
+
+    def __init__(self, code: Any, *_: Any) -> None:
+        if not isinstance(code, str) or not _NUMBERS.fullmatch(code):
+            raise ModelError("it holds something that is not of numbers", hint=_AGAIN)
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: Any) -> None:
+        """Of numpy's state only the byte order is taken."""
+        order = state[1] if isinstance(state, tuple) and len(state) > 1 else "="
+        self.dtype = self.dtype.newbyteorder(order if order in ("<", ">") else "=")
+
+
+class _CheckedArray(np.ndarray):
+    """An array whose state is looked at before numpy takes it over."""
+
+    def __setstate__(self, state: Any) -> None:
+        version, shape, kind, fortran, content = state
+        raw = content.encode("latin1") if isinstance(content, str) else content
+        if version not in (0, 1) or not isinstance(kind, _Kind) or not isinstance(raw, bytes):
+            raise ModelError("it holds an array that is not of numbers", hint=_AGAIN)
+        super().__setstate__((1, shape, kind.dtype, bool(fortran), raw))
 
 
 def _empty_array(*_: Any) -> np.ndarray:
-    """numpy fills it by the array's own, checked, __setstate__."""
-    return np.ndarray((0,), dtype="b")
+    """To be filled by its __setstate__."""
+    return np.ndarray.__new__(_CheckedArray, (0,), dtype="b")
 
 
-def _number(kind: np.dtype, data: bytes) -> Any:
+def _number(kind: Any, data: bytes) -> Any:
     """One number; its kind is checked because an object scalar could hold anything."""
-    if not isinstance(kind, np.dtype) or kind.kind not in "fiub" or len(data) != kind.itemsize:
-        raise ModelError("it holds a scalar that is no number", hint="fetch the file from its makers again")
-    return np.frombuffer(data, kind)[0]
+    raw = data.encode("latin1") if isinstance(data, str) else data
+    if not isinstance(kind, _Kind) or len(raw) != kind.dtype.itemsize:
+        raise ModelError("it holds a scalar that is no number", hint=_AGAIN)
+    return np.frombuffer(raw, kind.dtype)[0]
 
 
-def _from_buffer(buffer: Any, kind: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+def _from_buffer(buffer: Any, kind: Any, shape: tuple[int, ...], order: str) -> np.ndarray:
     """An array as protocol 5 writes it."""
-    if not isinstance(kind, np.dtype) or kind.kind not in "fiub":
-        raise ModelError("it holds an array that is not of numbers", hint="fetch the file from its makers again")
-    return np.frombuffer(buffer, kind).reshape(shape, order="F" if order == "F" else "C")
+    if not isinstance(kind, _Kind):
+        raise ModelError("it holds an array that is not of numbers", hint=_AGAIN)
+    return np.frombuffer(buffer, kind.dtype).reshape(shape, order="F" if order == "F" else "C")
 
 
 def _encode(text: str, encoding: str = "latin1", *_: Any) -> bytes:
     """Bytes that Python 3 wrote with an old protocol."""
     if encoding not in ("latin1", "latin-1"):
-        raise ModelError(f"it asks for the encoding {encoding!r}", hint="fetch the file from its makers again")
+        raise ModelError(f"it asks for the encoding {encoding!r}", hint=_AGAIN)
     return text.encode("latin1")
 
 
 def _new_held(kind: type, *_: Any) -> Held:
     if not (isinstance(kind, type) and issubclass(kind, Held)):
-        raise ModelError(f"it makes an object of {kind!r}", hint="fetch the file from its makers again")
+        raise ModelError(f"it makes an object of {kind!r}", hint=_AGAIN)
     return kind()
 
 
@@ -151,7 +180,7 @@ _ADMITTED: dict[tuple[str, str], Any] = {
     **{(f"{core}.multiarray", "scalar"): _number for core in _NUMPY},
     **{(f"{core}.numeric", "_frombuffer"): _from_buffer for core in _NUMPY},
     ("numpy", "ndarray"): Held,  # only ever handed to `_empty_array`
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "dtype"): _Kind,
     ("_codecs", "encode"): _encode,
     ("copy_reg", "_reconstructor"): _new_held,
     ("copyreg", "_reconstructor"): _new_held,

@@ -76,7 +76,7 @@ def frame_mistakes(
     finite = np.isfinite(frames).all(axis=(1, 2))
     if not finite.all():
         return [f"{clip.name}: frame {start + int(np.argmin(finite))} has vertices that are no numbers"]
-    away_m = np.linalg.norm((frames - template).mean(axis=1), axis=1)
+    away_m = np.linalg.norm((frames.astype(np.float64) - template).mean(axis=1), axis=1)
     if away_m.max() > FAR_M:
         row = int(away_m.argmax())
         return [

@@ -89,6 +89,7 @@ def test_the_sound_begins_with_the_first_frame(lab: Lab) -> None:
     np.testing.assert_allclose(sound.samples[: len(expected)], expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_release_keeps_its_splits_and_gives_the_same_faces(lab: Lab, tmp_path: Path) -> None:
     done = run_here("release", "build", lab.path, "-o", tmp_path / "release")
     assert done.returncode == 0, done.stderr
