@@ -13,12 +13,21 @@ _HINT = "fetch it on a machine with a network, and give the folder it is in: tra
 
 def weights_folder(folder_or_id: str) -> Path:
     """The folder with config and weights; raises InputError or MissingBackendError where it is not to be had."""
-    folder = Path(folder_or_id).expanduser()
-    if folder.is_dir():
+    folder = _existing(folder_or_id)
+    if folder is not None:
         return _complete(folder)
     if folder_or_id.startswith(("/", ".", "~")) or folder_or_id.count("/") != 1:
         raise InputError(f"{folder_or_id} is no folder", hint="give a folder with config.json and model.safetensors")
     return _complete(_from_hub(folder_or_id))
+
+
+def _existing(text: str) -> Path | None:
+    """The folder of a text; a name that is too long, or of nobody's home, is none."""
+    try:
+        folder = Path(text).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
 
 
 def weights_file(folder: Path) -> Path:

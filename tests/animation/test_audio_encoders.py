@@ -4,14 +4,14 @@ import json
 import pickle  # noqa: TID251  (writes a hostile file that must not be run)
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from animation.audio import transformers_encoder, weights
@@ -22,7 +22,7 @@ from animation.audio.registry import ENCODER_NAMES, PUBLISHED, open_encoder
 from animation.audio.transformers_encoder import TransformersEncoder, coverage
 from animation.audio.windows import windows
 from animation.data.clip import Sound
-from mmface4d.errors import InputError, MissingBackendError, UsageError
+from mmface4d.errors import InputError, MissingBackendError, Mmface4dError, UsageError
 
 transformers = pytest.importorskip("transformers")
 KINDS = {
@@ -330,6 +330,23 @@ def test_names_are_known_or_told() -> None:
         with pytest.raises(UsageError, match="no audio encoder") as error:
             open_encoder(spec)
         assert all(name in str(error.value.hint) for name in ENCODER_NAMES)
+
+
+@settings(max_examples=60)
+@given(st.text(max_size=40), st.sampled_from(["", "transformers:", "transformers:~", "transformers:/", "mel@"]))
+def test_any_text_is_an_encoder_or_an_error_of_the_users(text: str, before: str) -> None:
+    def unreachable(model_id: str) -> Path:
+        raise MissingBackendError(f"{model_id} cannot be fetched")
+
+    with pytest.MonkeyPatch.context() as patch, suppress(Mmface4dError):
+        patch.setattr(weights, "_from_hub", unreachable)
+        assert open_encoder(before + text).name == "mel"
+
+
+def test_a_name_that_no_file_can_have_is_told() -> None:
+    for name in ("x" * 5000, "~nobody-of-this-name/x", "a\0b"):
+        with pytest.raises(InputError, match="is no folder"):
+            open_encoder(f"transformers:{name}/y/z")
 
 
 @pytest.mark.parametrize(

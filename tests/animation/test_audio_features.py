@@ -224,6 +224,22 @@ def test_broken_sound_is_told(sound: Sound, told: str) -> None:
         speech_features(sound, np.arange(3) / 30, encoder=LogMel())
 
 
+@settings(max_examples=40)
+@given(
+    n_samples=st.integers(1200, 6000), rate=st.sampled_from([8000, 11_025, 16_000, 22_050, 44_100, 48_000]),
+    start_s=st.floats(-5, 5), n_frames=st.integers(1, 40), fps=st.floats(1, 120), level=st.floats(0, 1000),
+)  # fmt: skip
+def test_any_sound_gives_a_finite_row_a_frame(
+    n_samples: int, rate: int, start_s: float, n_frames: int, fps: float, level: float
+) -> None:
+    samples = (level * np.random.default_rng(n_samples).normal(size=n_samples)).astype(np.float32)
+    found = speech_features(Sound(samples, rate, start_s), np.arange(n_frames) / fps, encoder=LogMel())
+    assert found.shape == (n_frames, 80)
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
+    assert found.min() >= -1
+
+
 def test_an_encoder_that_breaks_is_told() -> None:
     class Broken(Counting):
         def tokens(self, samples: Float32[np.ndarray, "n_samples"]) -> Tokens:
