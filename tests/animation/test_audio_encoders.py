@@ -294,6 +294,26 @@ def test_old_weight_files_are_read(own: Path) -> None:
     np.testing.assert_array_equal(open_encoder(f"transformers:{own}").tokens(samples).values, expected)
 
 
+@pytest.mark.parametrize("kind", ["hubert", "wav2vec2"])
+def test_published_weights_with_old_names_and_heads_are_read(tmp_path: Path, kind: str) -> None:
+    """As in facebook/wav2vec2-base-960h: names under the model's kind, a head for letters, weight_g and weight_v."""
+    from safetensors.torch import load_file
+
+    folder, samples = write_tiny(tmp_path / "tiny", kind), speech()
+    expected = open_encoder(f"transformers:{folder}").tokens(samples).values
+    old = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    state = {"lm_head.weight": torch.zeros(32, 16), "lm_head.bias": torch.zeros(32)}
+    for name, value in load_file(folder / "model.safetensors").items():
+        for new_end, old_end in old.items():
+            name = name.replace(new_end, old_end)
+        if name != "masked_spec_embed":
+            state[f"{kind}.{name}"] = value
+    assert any(name.endswith("weight_g") for name in state)
+    torch.save(state, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    np.testing.assert_array_equal(open_encoder(f"transformers:{folder}").tokens(samples).values, expected)
+
+
 def hub_cache(root: Path, model_id: str, content: Path) -> None:
     """As the hub's client leaves what it has fetched."""
     home = root / f"models--{model_id.replace('/', '--')}"
