@@ -8,6 +8,7 @@ from animation.training.state import Count
 from mmface4d.errors import UsageError
 
 SECONDS_A_MINUTE = 60.0
+UPDATES, MINUTES, NO_BETTER = "updates", "minutes", "no improvement"  # why a stage ends
 
 
 @dataclass(frozen=True)
@@ -20,11 +21,11 @@ class StageBudget:
     def ends(self, count: Count, validation: Validation) -> str:
         """Why a stage ends here; empty where it goes on."""
         if self.updates and count.update >= self.updates:
-            return "updates"
+            return UPDATES
         if self.seconds and count.seconds >= self.seconds:
-            return "minutes"
+            return MINUTES
         if validation.patience and count.stale >= validation.patience:
-            return "no improvement"
+            return NO_BETTER
         return ""
 
 

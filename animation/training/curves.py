@@ -71,7 +71,7 @@ class Curves:
             return ""
         last = self.training[-1]
         figures = [("stage", last.stage), ("update", f"{last.update}"), ("minutes", f"{last.seconds / 60:.1f}")]
-        return cards((value, name) for name, value in figures)
+        return cards(figures)
 
     def _stage(self, stage: str) -> list[str]:
         training = [point for point in self.training if point.stage == stage]

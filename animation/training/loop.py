@@ -13,7 +13,7 @@ from animation.data.batch import Batch
 from animation.data.batches import training_batches
 from animation.data.prepared import Prepared
 from animation.models.interface import LOSS, AnimationModel
-from animation.training.budget import StageBudget, clock, stage_budgets
+from animation.training.budget import MINUTES, NO_BETTER, UPDATES, StageBudget, clock, stage_budgets
 from animation.training.checkpoint import write_weights
 from animation.training.config import TrainConfig
 from animation.training.curves import Curves, Point
@@ -32,6 +32,7 @@ BATCH_STREAM, MODEL_STREAM = 0, 2  # beside the validation's
 POINTS_A_VALIDATION = 10  # of the curves
 WRITE_CURVES_S = 5.0  # at most so often between two validations
 STOPPED = "stopped"
+WHY = {UPDATES: "as many as it may have", MINUTES: "its minutes are over", NO_BETTER: "validation improved no more"}
 COUNTED = "updates"  # among the sums: how many updates they are of
 # settings that may change between two parts of one training
 CHANGEABLE: dict[str, Any] = {"data": True, "budget": True, "machine": True, "validation": {"patience"}}
@@ -203,7 +204,8 @@ class Loop:
 
     def _end_stage(self, stage: str, optimiser: Any, *, why: str) -> bool:
         """Whether it was the last one. A stage before hands its best weights on; the last one could still go on."""
-        self.curves.ended.append(f"stage {stage} ended after {self.count.update} updates: {why}")
+        what = "ended" if len(self.stages) == 1 else f"stage {stage} ended"
+        self.curves.ended.append(f"{what} after {self.count.update} updates: {WHY[why]}")
         last = self._is_last_stage
         if last:
             self.curves.running = False

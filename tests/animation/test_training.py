@@ -187,7 +187,7 @@ def test_it_ends_without_improvement_and_keeps_the_best(run: Train, monkeypatch:
     patient = {"every_updates": 2, "clips": 1, "patience": 2}
     outcome = run("early", settings(validation=patient, budget={"updates": 100}))
     assert (outcome.updates, outcome.best, outcome.best_update) == (8, 2.0, 4)
-    assert "no improvement" in outcome.ended[0]
+    assert "improved no more" in outcome.ended[0]
     four = run("four", settings(validation=patient, budget={"updates": 4}))
     kept, last = load_file(outcome.folder / "model.safetensors"), weights(four)
     assert all(torch.equal(value, last[f"state.{name}"]) for name, value in kept.items())
