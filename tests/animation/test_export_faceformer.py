@@ -17,8 +17,10 @@ from animation.data.resample import resample_clip
 from animation.export.layouts import LAYOUTS, WANT_COEFFICIENTS, export_corpus
 from animation.export.naming import numbered
 from mmface4d.errors import InputError, UsageError
+from mmface4d.files import read_json
 from tests.animation import peers
 from tests.animation.toy_corpus import changed, toy_corpus
+from tests.mmface4d.killing import killed_at
 
 SPLITS: dict[Split, str] = {"train": "train", "validation": "val", "test": "test"}
 
@@ -267,6 +269,17 @@ def test_nothing_is_overwritten_and_nothing_is_no_export(tmp_path: Path) -> None
         export_corpus(toy_corpus(), tmp_path / "out", layout="unitalker")
     with pytest.raises(UsageError, match="no clip to export"):
         export_corpus(replace(toy_corpus(), clips=()), tmp_path / "new", layout="unitalker")
+
+
+def test_a_killed_export_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
+    corpus, output = toy_corpus(splits={"s1": "train"}, sentences=1, n_frames=8), tmp_path / "out"
+    step = 0
+    while killed_at(step, lambda: export_corpus(corpus, output, layout="voca-raw"), after=False):
+        assert not output.exists()
+        step += 1
+    assert step == 10  # eight files, the map, the folder
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]  # what the killed ones left is cleared
+    assert len(read_json(output / "map.json")["clips"]) == 1
 
 
 def test_numbers_without_limits_go_on() -> None:
