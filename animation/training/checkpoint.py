@@ -56,11 +56,12 @@ def save_checkpoint(folder: Path, trained: Trained, *, told: dict[str, str] | No
 
 def write_weights(folder: Path, model: AnimationModel, *, told: dict[str, str]) -> None:
     """Writes or replaces the weights of a folder that has its `config.json` and `preprocess.json`."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    data = save(state, metadata={"format": "pt", "settings_sha256": _settings_sha256(folder), **told})
     with atomic_path(folder / WEIGHTS_FILE) as partial:
-        save_file(state, partial, metadata={"format": "pt", "settings_sha256": _settings_sha256(folder), **told})
+        partial.write_bytes(data)
 
 
 def load_checkpoint(folder: Path, *, device: torch.device | str = "cpu") -> Trained:

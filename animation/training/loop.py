@@ -21,9 +21,10 @@ from animation.training.devices import agreed, seeded
 from animation.training.optimiser import make_optimiser, rate_at, set_rate
 from animation.training.preprocessing import PREPROCESS_FILE
 from animation.training.stage_loss import Parts, StageLoss, check_finite, check_trained, generator_of, in_parts
-from animation.training.state import Count, State, copied, load_state, save_state
+from animation.training.state import DAMAGED, Count, State, copied, load_state, save_state
 from animation.training.stop import Stop
 from animation.training.validation import Validator
+from mmface4d.errors import InputError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -80,7 +81,11 @@ class Loop:
         if state is None:
             curves = Curves(self._config.model, self._prepared.origin).to_json()
             return State(Count(), {}, None, None, {}, curves, {})
-        self.model.load_state_dict(state.weights)
+        try:
+            self.model.load_state_dict(state.weights)
+            Curves.from_json(state.curves)
+        except (RuntimeError, KeyError, TypeError) as error:
+            raise InputError(f"the state in {self._folder} is damaged: {str(error)[:200]}", hint=DAMAGED) from error
         return state
 
     def _run_stage(self, stage: str, budget: StageBudget) -> bool:

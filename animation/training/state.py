@@ -71,8 +71,9 @@ def save_state(folder: Path, state: State, *, settings_sha256: str) -> None:
         "optimiser": state.optimiser,
         "precision": state.precision,
     }
-    with atomic_path(folder / STATE_FILE) as partial:
-        torch.save(value, partial)
+    # by a file of Python's own, because PyTorch's does not tell a full disk from a bug
+    with atomic_path(folder / STATE_FILE) as partial, partial.open("wb") as file:
+        torch.save(value, file)
 
 
 def load_state(folder: Path, *, settings_sha256: str) -> State | None:

@@ -1,5 +1,6 @@
 """Training: the same seed gives the same weights, however often it is interrupted; what ends it; what is refused."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from animation.training.curves import Curves
 from animation.training.loop import Loop
 from animation.training.record import resumed_config
 from animation.training.run import Outcome, train
-from mmface4d.errors import BusyError, InputError, TrainingError, UsageError
+from mmface4d.errors import BusyError, DiskFullError, InputError, TrainingError, UsageError
 from mmface4d.files import read_json
 from mmface4d.locks import locked
 from tests.animation.toy_corpus import changed, toy_corpus
@@ -269,6 +270,29 @@ def test_a_damaged_state_is_told(run: Train, harm: Callable[[bytes], bytes]) -> 
     path.write_bytes(harm(path.read_bytes()))
     with pytest.raises(InputError, match="is damaged"):
         run("harmed", settings(), resume=True)
+
+
+def test_a_state_of_other_weights_is_told(run: Train) -> None:
+    path = run("swapped", settings()).folder / "train_state.pt"
+    state = torch.load(path, weights_only=True)
+    state["weights"].popitem()
+    torch.save(state, path)
+    with pytest.raises(InputError, match="is damaged"):
+        run("swapped", settings(), resume=True)
+
+
+def test_a_full_disk_is_told(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    done = run("full", settings())
+    before = (done.folder / "train_state.pt").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("animation.training.state.torch.save", full)
+        with pytest.raises(DiskFullError, match=r"train_state\.pt"):
+            run("full", settings(budget={"updates": 12}), resume=True)
+    assert (done.folder / "train_state.pt").read_bytes() == before
+    assert not list(done.folder.glob("*.partial*"))
 
 
 def test_curves_and_card_say_what_was_measured(run: Train) -> None:
