@@ -51,11 +51,17 @@ def show(data: Path, check: bool, as_json: bool) -> None:
     from mmface4d.animation_data import open_speech_corpus
 
     corpus = open_speech_corpus(data)
-    said = _checked(corpus) if check else None
+    said = [each for of_clip in _checked(corpus).values() for each in of_clip] if check else None
     told = _summary(corpus) | ({} if said is None else {"mistakes": said})
     click.echo(json.dumps(told, ensure_ascii=False, indent=1) if as_json else _text(told))
     if said:
-        raise VerificationError(f"{_count(len(said), 'mistake')} in {corpus.origin}", hint="mend or leave out these")
+        raise VerificationError(
+            f"{_count(len(said), 'mistake')} in {corpus.origin}",
+            hint="mend these clips, or leave them out with: mmface4d clips export --leave-out-bad",
+        )
+            f"{_count(len(said), 'mistake')} in {corpus.origin}",
+            hint="mend these, or leave them out with: mmface4d clips export --leave-out-bad",
+        )
 
 
 @clips.command(epilog=SYNTH_EPILOG)
@@ -79,11 +85,15 @@ def synth(folder: Path, subjects: int, sentences: int, vertices: int, seed: int)
 @click.option("--to", "layout", required=True, metavar="LAYOUT", help=f"One of {', '.join(LAYOUTS)}.")
 @click.option("-o", "--output", required=True, type=PATH, help="A folder; it must not exist.")
 @click.option("--splits", type=PATH, help='JSON of subjects to put elsewhere: {"test": ["P03"]}.')
-def export(data: Path, layout: str, output: Path, splits: Path | None) -> None:
+@click.option("--leave-out-bad", is_flag=True, help="Check all clips first, and leave out those that are no good.")
+def export(data: Path, layout: str, output: Path, splits: Path | None, leave_out_bad: bool) -> None:
     """Write the clips of DATA in our own layout, or in that of another program."""
+    from animation.data.check import without
     from mmface4d.animation_data import open_speech_corpus
 
     corpus = open_speech_corpus(data, splits=None if splits is None else read_splits(splits))
+    if leave_out_bad:
+        corpus = without(corpus, _checked(corpus))
     notes = _write(corpus, output, layout=layout)
     click.echo(f"{output}: {_text(_summary(corpus))}")
     for note, count in notes.items():
@@ -117,16 +127,12 @@ def read_splits(path: Path) -> "dict[str, Split]":
     return {name: split for split in SPLITS for name in lists.get(split, [])}
 
 
-def _checked(corpus: "SpeechCorpus") -> list[str]:
-    from animation.data.check import check_clip
+def _checked(corpus: "SpeechCorpus") -> dict[str, list[str]]:
+    from animation.data.check import check_corpus
     from mmface4d.progress import progress
 
-    said: list[str] = []
     with progress("clips checked", len(corpus.clips)) as bar:
-        for clip in corpus.clips:
-            said += check_clip(clip, corpus)
-            bar.advance()
-    return said
+        return check_corpus(corpus, done=bar.advance)
 
 
 def _summary(corpus: "SpeechCorpus") -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What speaks against using a clip, in words that name it."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -36,6 +37,23 @@ def check_clip(clip: Clip, corpus: SpeechCorpus) -> list[str]:
         if found:
             break
     return found + _sound_mistakes(clip)
+
+
+def check_corpus(corpus: SpeechCorpus, *, done: Callable[[], object]) -> dict[str, list[str]]:
+    """By name, the clips that something speaks against, and what; `done` is called after each clip."""
+    found = {}
+    for clip in corpus.clips:
+        if said := check_clip(clip, corpus):
+            found[clip.name] = said
+        done()
+    return found
+
+
+def without(corpus: SpeechCorpus, mistakes: Mapping[str, list[str]]) -> SpeechCorpus:
+    """The corpus without the clips that something speaks against, which its notes name then."""
+    clips = tuple(clip for clip in corpus.clips if clip.name not in mistakes)
+    notes = [f"left out: {said[0]}" for said in mistakes.values()]
+    return replace(corpus, clips=clips, notes=(*corpus.notes, *notes))
 
 
 def clip_mistakes(clip: Clip, corpus: SpeechCorpus) -> list[str]:
@@ -137,5 +155,6 @@ def refuse(mistakes: list[str], *, origin: str) -> None:
     more = f"; and {len(mistakes) - MISTAKES_TOLD} more" if len(mistakes) > MISTAKES_TOLD else ""
     raise InputError(
         f"{origin} cannot be used: {'; '.join(mistakes[:MISTAKES_TOLD])}{more}",
-        hint="mend these clips or leave them out; see all of them with: mmface4d clips show DATA --check",
+        hint="mend these clips, or write all others to a folder of their own: mmface4d clips export DATA --to clips "
+        "--leave-out-bad -o FOLDER",
     )

@@ -113,9 +113,10 @@ def _read(
         layout = replace(layout, name=back.topology.name, fps=back.fps, unit_m=1.0)
     templates = _read_templates(path / TEMPLATES, unit_m=layout.unit_m)
     n_verts = len(next(iter(templates.values())))
-    stems = _stems(path)
+    found_stems = _stems(path)
+    stems = [stem for stem in found_stems if (path / SOUNDS / f"{stem}.wav").is_file()]
     if not stems:
-        raise InputError(f"{path / MESHES} holds no SUBJECT_SENTENCE.npy", hint=_HINT)
+        raise InputError(f"{path / MESHES} holds no SUBJECT_SENTENCE.npy whose sound is in {SOUNDS}", hint=_HINT)
     clips = [_open_clip(path, stem, layout, templates) for stem in stems]
     files = masks if masks is not None else _mask_files(path)
     known = known_masks(n_verts) if known_masks is not None and len(files) < len(MASK_NAMES) else {}
@@ -124,7 +125,8 @@ def _read(
     splits = split_subjects({clip.subject for clip in clips}, given=layout.splits)
     corpus = SpeechCorpus(
         origin=path.name, topology=topology, clips=tuple(clips), splits=splits,
-        templates={subject: templates[subject] for subject in splits}, notes=_notes(topology),
+        templates={subject: templates[subject] for subject in splits},
+        notes=_notes(topology, silent=len(found_stems) - len(stems)),
     )  # fmt: skip
     return corpus if back is None else _led_back(corpus, back)
 
@@ -143,8 +145,11 @@ def _led_back(corpus: SpeechCorpus, back: ExportMap) -> SpeechCorpus:
     return replace(corpus, origin=back.origin, licence=back.licence, clips=clips, templates=templates, splits=splits)
 
 
-def _notes(topology: Topology) -> tuple[str, ...]:
-    return () if len(topology.faces) else ("no triangles: there is no PLY file beside the templates",)
+def _notes(topology: Topology, *, silent: int) -> tuple[str, ...]:
+    notes = [] if len(topology.faces) else ["no triangles: there is no PLY file beside the templates"]
+    if silent:
+        notes.append(f"{silent} {'mesh' if silent == 1 else 'meshes'} left out: no sound of the same name")
+    return tuple(notes)
 
 
 def _stems(path: Path) -> list[str]:

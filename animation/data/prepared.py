@@ -86,7 +86,8 @@ def prepare(
     """
     clips = [clip for clip in corpus.clips if corpus.splits.get(clip.subject, "train") in splits]
     if not clips:
-        raise InputError(f"{corpus.origin} has no clip in {', '.join(splits)}", hint="see: mmface4d clips show DATA")
+        wanted = " or ".join(split for split in SPLITS if split in splits)
+        raise InputError(f"{corpus.origin} has no clip in {wanted}", hint="see: mmface4d clips show DATA")
     folder = cache or user_cache_folder() / "clips"
     maker = _Maker(corpus, encoder, fps, folder)
     maker.mistakes += [f"{name}: several clips have this name" for name in repeated(clip.name for clip in clips)]

@@ -86,6 +86,18 @@ def test_a_sound_or_mesh_that_is_missing_is_named(tmp_path: Path) -> None:
     assert "P9_sentence02" in check_clip(corpus.clips[-1], corpus)[0]
 
 
+def test_meshes_without_sound_are_left_out(tmp_path: Path) -> None:
+    write(tmp_path, VOCASET_STEMS)
+    (tmp_path / "wav" / "P9_sentence02.wav").unlink()
+    corpus = read_vocaset(tmp_path)
+    assert [clip.name for clip in corpus.clips] == sorted(VOCASET_STEMS)[:2]
+    assert "1 mesh left out: no sound of the same name" in corpus.notes
+    for file in (tmp_path / "wav").iterdir():
+        file.unlink()
+    with pytest.raises(InputError, match="whose sound is in wav"):
+        read_vocaset(tmp_path)
+
+
 class Attack:
     """Unpickled, it would leave a file."""
 

@@ -304,6 +304,12 @@ def test_the_clips_commands(tmp_path: Path) -> None:
     done = run_here("clips", "show", tmp_path / "copy", "--check")
     assert done.returncode == 5
     assert f"mistake: {wav.stem}: its sound is silent" in done.stdout
+    done = run_here("clips", "export", tmp_path / "copy", "--to", "clips", "--leave-out-bad", "-o", tmp_path / "good")
+    assert f"note: left out: {wav.stem}: its sound is silent" in done.stdout
+    good = open_speech_corpus(tmp_path / "good")
+    assert {clip.name for clip in open_speech_corpus(tmp_path / "copy").clips} - {clip.name for clip in good.clips} == {
+        wav.stem
+    }
 
 
 def test_every_layout_can_be_asked_for(tmp_path: Path) -> None:
