@@ -83,6 +83,9 @@ def evaluate_prepared(
             f"{len(protocols)} protocols, {len(seeds)} seeds",
             hint="choose another split, or data that have one",
         )
+    left_out = tuple(_left_out(prepared, clips, protocols))
+    if not any(drivers(prepared, clip, each) for clip in clips for each in protocols):
+        raise InputError(f"no style can be shown: {left_out[0]}", hint="measure by the protocol self as well")
     judge = _Judge(model, prepared, every_definition(), masks_of(prepared.topology.masks, prepared.topology.n_verts))
     scores: list[ClipScore] = []
     by_vertex: dict[str, _Mean] = defaultdict(_Mean)
@@ -109,7 +112,7 @@ def evaluate_prepared(
         numbers=numbers_of(scores, judge.definitions, judge.masks),
         clips=tuple(scores),
         vertex_mm={protocol: tuple(found.mean().tolist()) for protocol, found in by_vertex.items()},
-        notes=tuple(_left_out(prepared, clips, protocols)),
+        notes=left_out,
     )
 
 

@@ -108,6 +108,8 @@ def test_the_same_text_is_no_other_clip(prepared: Prepared) -> None:
         choose_driver(same_text, clips[0], "same-subject-other-clip", seed=0)
     report = evaluate_prepared(parrot(prepared), same_text)
     assert report.protocols == (STILL, "self", "other-subject")
+    with pytest.raises(InputError, match="no style can be shown: same-subject-other-clip: no driver for 9 of 9 clips"):
+        evaluate_prepared(parrot(prepared), same_text, protocols=("same-subject-other-clip",))
     assert report.notes == ("same-subject-other-clip: no driver for 9 of 9 clips, such as t_00; left out",)
 
 
