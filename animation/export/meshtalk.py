@@ -7,7 +7,7 @@ clips/NAME.npz, 30 frames a second, millimetres, as its own data are:
     window_first   [T]: frame t hears audio[window_first[t] :][:16000], the second around its middle
 assets/: the files that its training names, for this topology; splits.json: the clips of every split.
 
-Its own `audio_chunking` steps 533 samples a frame in place of 533.33 and is late by one frame after a minute; these
+Its own `audio_chunking` steps 533 samples a frame in place of 533.33, which is off by a frame after a minute; these
 windows are not.
 """
 

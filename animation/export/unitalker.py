@@ -5,12 +5,15 @@
     audio/NAME.wav                     16 kHz
     id_template.npy                    [people, 3 V], in the order of id_list, which is the same in all three files
     pca.npz                            principal components of what training clips are beside their templates
-    dataset_config.json                the entry that its Python file dataset_config.py wants of a new data set
+    dataset_config.json                the entry of this data set in its Python file dataset_config.py
 
-Its loader takes 25 and 30 frames a second as they are, cuts clips to 20 s and leaves those under 0.5 s out.
+Meshes of FLAME's 5023 vertices go by the name of its data set D2, VOCASET, as long as there are no more people than it
+has, and the program runs as it is; other ones want the entry to be copied. Its loader takes 25 and 30 frames a second
+as they are, cuts clips to 20 s and leaves those under 0.5 s out.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +31,38 @@ from mmface4d.npz import write_npz
 from mmface4d.progress import progress
 from mmface4d.wav import write_wav
 
-DATASET = "mmface4d"
+FLAME_VERTS, D2_PEOPLE = 5023, 12
 KEPT_RATES, USUAL_RATE = (25.0, 30.0), 30.0
 LONGEST_S, SHORTEST_S = 20.0, 0.5
 MOST_COMPONENTS = 512  # of its networks
 MOST_SNAPSHOT_BYTES = 256 << 20
 FILES: dict[Split, str] = {"train": "train.json", "validation": "val.json", "test": "test.json"}
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """How its dataset_config.py knows a data set."""
+
+    name: str
+    folder: str
+    kind: str
+    people: int
+    built_in: bool
+
+    def entry(self, *, n_verts: int) -> dict[str, Any]:
+        """As its file describes it."""
+        return {
+            "dirname": self.folder, "annot_type": self.kind, "scale": 1.0, "annot_dim": 3 * n_verts,
+            "subjects": self.people, "pca": True,
+        }  # fmt: skip
+
+
+def data_set(corpus: SpeechCorpus, *, people: int) -> DataSet:
+    """D2 where its meshes fit, one of our own otherwise."""
+    n_verts = corpus.topology.n_verts
+    if n_verts == FLAME_VERTS and people <= D2_PEOPLE:
+        return DataSet("D2", "vocaset", "FLAME_5023_vertices", D2_PEOPLE, True)
+    return DataSet("mmface4d", "mmface4d", f"{corpus.topology.name}_{n_verts}_vertices", people, False)
 
 
 def write(corpus: SpeechCorpus, folder: Path) -> list[Exported]:
@@ -43,6 +72,7 @@ def write(corpus: SpeechCorpus, folder: Path) -> list[Exported]:
         (folder / name).mkdir()
     templates = templates_of(corpus, named)
     people = list(templates)
+    known_as = data_set(corpus, people=len(people))
     with progress("export (clips)", len(named)) as bar:
         done = []
         for each in named:
@@ -50,7 +80,7 @@ def write(corpus: SpeechCorpus, folder: Path) -> list[Exported]:
             bar.advance()
     for split, file in FILES.items():
         told = [
-            _entry(each, one, people=people, kind=_kind(corpus))
+            _entry(each, one, people=people, known_as=known_as)
             for each, one in zip(named, done, strict=True)
             if each.split == split
         ]
@@ -59,21 +89,9 @@ def write(corpus: SpeechCorpus, folder: Path) -> list[Exported]:
     write_npy(folder / "id_template.npy", [rows], shape=rows.shape)
     with atomic_path(folder / "pca.npz") as partial:
         write_npz(partial, components(corpus))
-    write_json(folder / "dataset_config.json", {DATASET: entry_of_dataset(corpus, len(people))})
-    write_map(folder, corpus, named, layout="unitalker", done=done)
+    write_json(folder / "dataset_config.json", {known_as.name: known_as.entry(n_verts=corpus.topology.n_verts)})
+    write_map(folder, corpus, named, layout="unitalker", done=done, runs_unchanged=known_as.built_in)
     return done
-
-
-def _kind(corpus: SpeechCorpus) -> str:
-    return f"{corpus.topology.name}_{corpus.topology.n_verts}_vertices"
-
-
-def entry_of_dataset(corpus: SpeechCorpus, n_people: int) -> dict[str, Any]:
-    """As its dataset_config.py describes a data set."""
-    return {
-        "dirname": DATASET, "annot_type": _kind(corpus), "scale": 1.0, "annot_dim": 3 * corpus.topology.n_verts,
-        "subjects": n_people, "pca": True,
-    }  # fmt: skip
 
 
 def _write_clip(named: Named, folder: Path, *, n_verts: int) -> Exported:
@@ -89,10 +107,10 @@ def _write_clip(named: Named, folder: Path, *, n_verts: int) -> Exported:
     return done
 
 
-def _entry(named: Named, done: Exported, *, people: Sequence[str], kind: str) -> dict[str, Any]:
+def _entry(named: Named, done: Exported, *, people: Sequence[str], known_as: DataSet) -> dict[str, Any]:
     return {
         "annot_path": f"annot/{done.name}.npy", "audio_path": f"audio/{done.name}.wav",
-        "id": people.index(named.subject), "annot_type": kind, "dataset": DATASET, "fps": int(done.fps),
+        "id": people.index(named.subject), "annot_type": known_as.kind, "dataset": known_as.name, "fps": int(done.fps),
     }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from animation.data.clip import Clip
 from animation.data.corpus import SPLITS, SpeechCorpus
 from animation.data.normalisation import fit_normalisation
 from animation.data.resample import resample_clip
+from animation.export import unitalker
 from animation.export.layouts import export_corpus
 from animation.export.mm2023 import PEOPLE
 from animation.export.unitalker import FILES
@@ -244,6 +245,15 @@ def test_unitalker_reads_every_split(tmp_path: Path, fps: float) -> None:
             assert config[item["dataset"]]["annot_type"] == item["kind"]
             assert config[item["dataset"]]["annot_dim"] == item["data"].shape[1]
             assert item["id"] < config[item["dataset"]]["subjects"]
+
+
+def test_flame_meshes_go_by_a_name_that_unitalker_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unitalker, "FLAME_VERTS", 25)
+    assert export(toy_corpus(sentences=1), tmp_path / "few", "unitalker")["runs_unchanged"]
+    assert {item["dataset"] for item in read_unitalker(tmp_path / "few", "train.json", 1.0)} == {"D2"}
+    many = toy_corpus(splits={f"s{k}": "train" for k in range(13)}, sentences=1)
+    assert not export(many, tmp_path / "many", "unitalker")["runs_unchanged"]
+    assert {item["dataset"] for item in read_unitalker(tmp_path / "many", "train.json", 1.0)} == {"mmface4d"}
 
 
 def test_unitalkers_components_give_the_frames_back(tmp_path: Path) -> None:
