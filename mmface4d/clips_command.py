@@ -59,9 +59,6 @@ def show(data: Path, check: bool, as_json: bool) -> None:
             f"{_count(len(said), 'mistake')} in {corpus.origin}",
             hint="mend these clips, or leave them out with: mmface4d clips export --leave-out-bad",
         )
-            f"{_count(len(said), 'mistake')} in {corpus.origin}",
-            hint="mend these, or leave them out with: mmface4d clips export --leave-out-bad",
-        )
 
 
 @clips.command(epilog=SYNTH_EPILOG)
