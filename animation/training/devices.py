@@ -37,6 +37,8 @@ def make_fabric(machine: Machine, *, batch_size: int) -> "Fabric":
         raise MissingBackendError(
             f"training needs lightning-fabric: {error}", hint='pip install "mmface4d[animation]"'
         ) from error
+    # as PyTorch's notes on reproducibility ask; of no effect once a GPU was used
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # it advertises
     try:
         with warnings.catch_warnings():
@@ -71,7 +73,6 @@ def agreed(fabric: "Fabric", value: str) -> str:
 def repeatable(wanted: bool) -> Iterator[None]:
     """Refuses operations whose results vary, where wanted; what was set before is set again."""
     before = torch.are_deterministic_algorithms_enabled()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as PyTorch's notes on reproducibility ask
     torch.use_deterministic_algorithms(wanted or before)
     try:
         yield

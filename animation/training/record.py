@@ -34,7 +34,8 @@ def has_run(folder: Path) -> bool:
 
 def check_folder(folder: Path, *, resume: bool) -> None:
     """Raises UsageError where a training, or anything else, lies in the folder and is not to be gone on with."""
-    if not folder.exists() or not any(folder.iterdir()):
+    # a killed process may leave its lock, or a file that was not whole yet
+    if not folder.exists() or all(path.name.startswith(".") for path in folder.iterdir()):
         return
     if not has_run(folder):
         raise UsageError(f"{folder} is not empty and has no training", hint="choose another folder")

@@ -142,10 +142,10 @@ def write_settings(folder: Path, trained: Trained, config: TrainConfig) -> None:
     """Writes what is known before the first update; raises InputError where a training there was of other data."""
     if has_run(folder):
         _refuse_others(folder, trained, config)
-    else:
+    write_run(folder, config)  # first, so that one may go on whatever is there
+    if not (folder / PREPROCESS_FILE).is_file():
         write_preprocessing(folder, trained.preprocessing)
     write_json(folder / CONFIG_FILE, trained.config.model_dump(mode="json"))
-    write_run(folder, config)
 
 
 def _refuse_others(folder: Path, trained: Trained, config: TrainConfig) -> None:
@@ -156,7 +156,8 @@ def _refuse_others(folder: Path, trained: Trained, config: TrainConfig) -> None:
             f"{folder} was begun with another {changed[0]}: {before[changed[0]]}, not {now[changed[0]]}",
             hint="leave it as it was, or train into another folder",
         )
-    if read_json(folder / PREPROCESS_FILE) != preprocessing_json(trained.preprocessing):
+    path = folder / PREPROCESS_FILE
+    if path.is_file() and read_json(path) != preprocessing_json(trained.preprocessing):
         raise InputError(
             f"{folder} was begun with other data, or with another version of the encoder",
             hint="give the same data, or train into another folder",

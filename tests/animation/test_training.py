@@ -159,6 +159,22 @@ def test_a_failure_anywhere_is_gone_on_from(run: Train, monkeypatch: pytest.Monk
     assert equal(weights(whole), weights(run("failed", settings(), resume=True)))
 
 
+@pytest.mark.parametrize("step", ["write_run", "write_preprocessing", "_run"])
+def test_one_that_ended_before_its_first_update_is_begun_again(
+    run: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, step: str
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"animation.training.run.{step}", broken)
+        with pytest.raises(MemoryError):
+            run("begun", settings())
+    (tmp_path / "begun").mkdir(exist_ok=True)
+    (tmp_path / "begun" / ".train.lock").touch()  # as after a kill
+    assert run("begun", settings(), resume=True).updates == 8
+
+
 def test_a_finished_training_is_not_trained_again(run: Train) -> None:
     done = run("done", settings())
     assert equal(weights(done), weights(run("done", settings(), resume=True)))
