@@ -121,6 +121,5 @@ class Audio2Face(ChunkableModel):
         features = heard if self.modulation is None else modulate(heard, code)
         if self.fusion is None:
             features = features + seen[:, :, None]
-        weights = self.decoder(features, mask).transpose(1, 2)
-        moved = F.linear(weights, self.decoding_matrix().T) * DISPLACEMENT_SCALE
-        return moved.unflatten(2, (-1, 3))
+        weights = self.decoder(features, mask).transpose(1, 2) * DISPLACEMENT_SCALE  # fewer numbers than coordinates
+        return F.linear(weights, self.decoding_matrix().T).unflatten(2, (-1, 3))

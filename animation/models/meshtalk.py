@@ -26,6 +26,7 @@ from animation.models.options import ModelOptions
 from mmface4d.errors import UsageError
 
 DISPLACEMENT_SCALE = 0.1  # of displacements in normalised units, so that components are about 1
+DECIDED = 3.0  # beside Gumbel noise, whose spread is 1.3
 NEEDED_MASKS = ("lips", "upper_face")
 
 
@@ -56,7 +57,10 @@ class MeshTalk(AnimationModel):
         n_coordinates, width, n_latent = 3 * shape.n_verts, options.width, options.heads * options.classes
         self.speech = SpeechConvs(shape.n_audio, width)
         self.expression = ExpressionEncoder(n_coordinates, width)
-        self.fuse, self.choose = nn.Linear(2 * width, width), nn.Linear(width, n_latent)
+        self.fuse, self.fuse_norm = nn.Linear(2 * width, width), nn.LayerNorm(width)
+        self.choose = nn.Linear(width, n_latent)
+        # logits of about DECIDED from the start: the choices tell something in spite of their noise
+        nn.init.normal_(self.choose.weight, std=DECIDED / width**0.5)
         self.decoder = FaceDecoder(n_coordinates, n_latent, width=width)
         self.noise = CountedNoise()
         self.prior = Prior(
@@ -129,7 +133,7 @@ class MeshTalk(AnimationModel):
     def _fused(self, audio: Tensor, displacement: Tensor, mask: FrameMask) -> Tensor:
         heard = self.speech(audio, mask)
         seen = self.expression(displacement.flatten(2) / DISPLACEMENT_SCALE)
-        logits = self.choose(leaky(self.fuse(torch.cat([heard, seen], dim=2))))
+        logits = self.choose(self.fuse_norm(leaky(self.fuse(torch.cat([heard, seen], dim=2)))))
         return logits.unflatten(2, (self.options.heads, self.options.classes))
 
     def _coded(self, logits: Tensor) -> Tensor:

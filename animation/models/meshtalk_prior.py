@@ -87,8 +87,7 @@ class Prior(nn.Module):
     def _hidden(self, speech: Tensor, before: Tensor) -> Tensor:
         """[n_batch, n_frames, n_heads, head_width]. Row t of `before` is of the frame before."""
         rows = before.transpose(1, 2)
-        for conv in self.past:
-            dilation = conv.dilation[0]  # pyright: ignore[reportIndexIssue, reportOptionalSubscript]
+        for conv, dilation in zip(self.past, DILATIONS, strict=True):
             rows = rows + leaky(conv(F.pad(rows, (dilation, 0))))
         rows = rows.transpose(1, 2)[:, -speech.shape[1] :]
         return self.inward(self.norm(torch.cat([speech, rows], dim=2))).unflatten(2, (self.heads, self.head_width))

@@ -1,6 +1,7 @@
 """FaceFormer and MeshTalk: what they promise of themselves, against literal re-implementations."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from animation.models.noise import CountedNoise
 from tests.animation.toy_models import N_AUDIO, N_VERTS, SHAPE, built, generated, random_batch
 
 
-def faceformer(**options: object) -> FaceFormer:
+def faceformer(**options: Any) -> FaceFormer:
     model = built("faceformer", **options)
     assert isinstance(model, FaceFormer)
     return model.double()
@@ -28,6 +29,7 @@ def literal_faceformer(model: FaceFormer, audio: Tensor, subject: Tensor) -> Ten
     layer = nn.TransformerDecoderLayer(width, heads, 2 * width, dropout=0.0, batch_first=True).double().eval()
     ours = model.layer
     value, out = ours.speech[0], ours.speech[1]
+    assert isinstance(value, nn.Linear)
     with torch.no_grad():
         layer.self_attn.in_proj_weight.copy_(ours.attention.inward.weight)
         layer.self_attn.in_proj_bias.copy_(ours.attention.inward.bias)
@@ -116,7 +118,7 @@ def test_the_bias_and_positions_go_by_periods() -> None:
     torch.testing.assert_close(positions[:3], positions[3:6])
 
 
-def meshtalk(**options: object) -> MeshTalk:
+def meshtalk(**options: Any) -> MeshTalk:
     model = built("meshtalk", **options)
     assert isinstance(model, MeshTalk)
     return model

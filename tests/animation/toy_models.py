@@ -1,5 +1,7 @@
 """Small models and random batches to test them on."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -18,7 +20,7 @@ SMALL = {
 }
 
 
-def built(name: str, *, seed: int = 0, **options: object) -> AnimationModel:
+def built(name: str, *, seed: int = 0, **options: Any) -> AnimationModel:
     model = build_model(name, SHAPE, {**SMALL[name], **options}, seed=seed)
     with torch.no_grad():  # weights that start at zero would hide what happens behind them
         generator = torch.Generator().manual_seed(seed)
