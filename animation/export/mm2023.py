@@ -20,7 +20,8 @@ import numpy as np
 
 from animation.audio.encoder import SPEECH_RATE_HZ
 from animation.data.clip import Clip
-from animation.data.corpus import SpeechCorpus, Split
+from animation.data.corpus import SPLITS, SpeechCorpus, Split
+from animation.data.faceformer_folders import VOCASET_SPLITS
 from animation.data.normalisation import fit_normalisation
 from animation.export.naming import Named, by_split, numbered, subjects_of
 from animation.export.parts import (
@@ -42,13 +43,9 @@ from mmface4d.wav import write_wav
 
 FPS = 60.0
 PICKLE_PROTOCOL = 4  # Python 3.8, which its README asks for
-_PEOPLE: Mapping[Split, str] = {
-    "train": "170728_03272 170904_00128 170725_00137 170915_00223 170811_03274 170913_03279 170904_03276 170912_03278",
-    "validation": "170811_03275 170908_03277",
-    "test": "170809_00138 170731_00024",
-}
+# by split the people that its code names, in its order
 PEOPLE: Mapping[Split, list[str]] = {
-    split: [f"FaceTalk_{number}_TA" for number in told.split()] for split, told in _PEOPLE.items()
+    split: [subject for subject, theirs in VOCASET_SPLITS.items() if theirs == split] for split in SPLITS
 }
 ROOM: Mapping[Split, range] = {"train": range(1, 41), "validation": range(21, 41), "test": range(1, 41)}
 SPLIT_NAMES: Mapping[Split, str] = {"train": "training", "validation": "validation", "test": "testing"}

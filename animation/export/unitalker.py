@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32
 
 from animation.audio.encoder import SPEECH_RATE_HZ
 from animation.data.corpus import SpeechCorpus, Split
@@ -26,6 +26,7 @@ from animation.export.naming import Named, numbered
 from animation.export.parts import start, templates_of, trimmed_sound, write_frames, write_map
 from mmface4d.exported import Exported
 from mmface4d.files import atomic_path, write_json
+from mmface4d.gram import gram
 from mmface4d.npy import write_npy
 from mmface4d.npz import write_npz
 from mmface4d.progress import progress
@@ -119,7 +120,7 @@ def components(corpus: SpeechCorpus) -> dict[str, Float32[np.ndarray, "..."]]:
     rest = _displacements(corpus)
     mean = rest.mean(axis=0, dtype=np.float64).astype(np.float32)
     rest -= mean
-    values, vectors = np.linalg.eigh(_gram(rest))
+    values, vectors = np.linalg.eigh(gram(rest))
     order = np.argsort(values)[::-1][: min(MOST_COMPONENTS, len(values))]
     order = order[values[order] > 1e-10 * max(float(values.max(initial=0.0)), 1e-30)]
     mixing = (vectors[:, order] / np.sqrt(values[order])).astype(np.float32)
@@ -146,13 +147,4 @@ def _displacements(corpus: SpeechCorpus) -> Float32[np.ndarray, "n_snapshots n_n
         which = int(np.searchsorted(ends, place, side="right"))
         clip, row = clips[which], place - (int(ends[which - 1]) if which else 0)
         out[number] = (clip.frames(row, row + 1)[0] - corpus.templates[clip.subject]).reshape(-1)
-    return out
-
-
-def _gram(rest: Float32[np.ndarray, "n_snapshots n_numbers"]) -> Float64[np.ndarray, "n_snapshots n_snapshots"]:
-    """In blocks, because float64 of everything would need twice the memory."""
-    out = np.zeros((len(rest), len(rest)))
-    for first in range(0, rest.shape[1], 1 << 14):
-        block = rest[:, first : first + (1 << 14)].astype(np.float64)
-        out += block @ block.T
     return out

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from corpus.presets.motion import Motion
 from mmface4d.arrays import Rotation
+from mmface4d.gram import gram
 from mmface4d.transforms import quaternion_from_rotation, rotation_from_quaternion
 
 TOLERANCE_M = 1e-4  # a tenth of a millimetre: below what depth cameras see
@@ -78,7 +79,7 @@ def _principal(
     rest: Float[np.ndarray, "n_snapshots n_numbers"], tolerance_m: float, most: int
 ) -> Float[np.ndarray, "n_targets n_numbers"]:
     """Orthonormal rows, by the snapshots' Gram matrix; as many as the tolerance needs."""
-    values, vectors = np.linalg.eigh(_gram(rest))
+    values, vectors = np.linalg.eigh(gram(rest))
     order = np.argsort(values)[::-1][:most]
     order = order[values[order] > 1e-12 * max(values.max(initial=0.0), 1e-30)]
     found = np.zeros((0, rest.shape[1]), np.float32)
@@ -93,15 +94,6 @@ def _principal(
         for row, whole in zip(left, rest, strict=True):  # one by one, because a second copy of all is too much
             row -= (new @ whole) @ new
     return found
-
-
-def _gram(rest: Float[np.ndarray, "n_snapshots n_numbers"]) -> Float[np.ndarray, "n_snapshots n_snapshots"]:
-    """In blocks, because float64 of everything would need twice the memory."""
-    out = np.zeros((len(rest), len(rest)))
-    for first in range(0, rest.shape[1], 1 << 14):
-        block = rest[:, first : first + (1 << 14)].astype(np.float64)
-        out += block @ block.T
-    return out
 
 
 def _stored(

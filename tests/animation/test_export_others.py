@@ -105,6 +105,12 @@ def read_mm2023(root: Path, people: dict[str, str], mode: str) -> list[tuple[str
     return out
 
 
+def test_the_people_in_its_code_are_vocasets() -> None:
+    assert [len(PEOPLE[split]) for split in SPLITS] == [8, 2, 2]
+    assert (PEOPLE["train"][0], PEOPLE["train"][-1]) == ("FaceTalk_170728_03272_TA", "FaceTalk_170912_03278_TA")
+    assert PEOPLE["test"] == ["FaceTalk_170809_00138_TA", "FaceTalk_170731_00024_TA"]
+
+
 def built_in() -> dict[str, str]:
     ranges = {"train": range(1, 41), "validation": range(21, 41), "test": range(1, 41)}
     names = {"train": "training", "validation": "validation", "test": "testing"}
