@@ -14,7 +14,7 @@ import numpy as np
 
 from animation.audio.encoder import AudioEncoder, Tokens
 from animation.data.clip import Sound
-from mmface4d.files import atomic_path, user_cache_folder
+from mmface4d.files import atomic_path
 
 FORMAT = 1  # of an entry; a part of its key, as everything is that the tokens depend on
 MOST_BYTES = 4 << 30  # of an entry: a day of HuBERT-large has 17 GB, an hour 0.7
@@ -24,14 +24,9 @@ MAGIC = b"mmface4d speech features\n"
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """A folder of tokens; without one, the user's cache folder of this machine."""
+    """A folder of tokens."""
 
     folder: Path
-
-    @classmethod
-    def of_user(cls) -> "FeatureCache":
-        """In $MMFACE4D_CACHE, or the platform's cache folder."""
-        return cls(user_cache_folder() / "speech-features")
 
     def tokens(self, sound: Sound, encoder: AudioEncoder) -> Tokens:
         """From the folder, or encoded and put there. A folder that cannot be written is an error of the system."""
