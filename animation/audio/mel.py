@@ -15,13 +15,14 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from animation.audio.encoder import SPEECH_RATE_HZ, Tokens
+from animation.audio.long_speech import LongSpeech, joined
 from mmface4d.errors import InputError
 
 VERSION = 1  # of what the numbers mean; a part of the identity
 WINDOW, HOP = 400, 320  # samples at 16 kHz
 FFT = 512
 FLOOR = 1e-8  # of a full-scale sine's energy: silence and what is 80 dB down are the same
-BLOCK = 4096  # tokens in memory at a time
+BLOCK = 1024  # tokens in memory at a time
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,19 @@ class LogMel:
 
     def tokens(self, samples: Float32[np.ndarray, "n_samples"]) -> Tokens:
         """Of mono speech at 16 kHz, between -1 and 1; raises InputError below 25 ms."""
-        count = token_count(len(samples))
+        return joined(self.token_pieces(LongSpeech.of(samples)))
+
+    def token_pieces(self, speech: LongSpeech) -> Iterator[Tokens]:
+        """All tokens in their order, some at a time."""
+        count = token_count(speech.n_samples)
         if count < 1:
-            raise InputError(f"{len(samples)} samples are too short for speech features", hint="give at least 25 ms")
-        values = np.concatenate(list(self._blocks(samples, count)))
-        return Tokens(values, token_times_s(count))
+            raise InputError(
+                f"{speech.n_samples} samples are too short for speech features", hint="give at least 25 ms"
+            )
+        times_s = token_times_s(count)
+        for first in range(0, count, BLOCK):
+            stop = min(first + BLOCK, count)
+            yield Tokens(self._values(speech.read(first * HOP, (stop - 1) * HOP + WINDOW)), times_s[first:stop])
 
     @cached_property
     def filters(self) -> Float[np.ndarray, "n_bins n_audio"]:
@@ -58,15 +67,11 @@ class LogMel:
         falling = (edges_hz[2:] - bins_hz) / (edges_hz[2:] - edges_hz[1:-1])
         return np.maximum(0.0, np.minimum(rising, falling))
 
-    def _blocks(
-        self, samples: Float32[np.ndarray, "n_samples"], count: int
-    ) -> Iterator[Float32[np.ndarray, "n_tokens n_audio"]]:
+    def _values(self, samples: Float32[np.ndarray, "n_samples"]) -> Float32[np.ndarray, "n_tokens n_audio"]:
         window = np.hanning(WINDOW + 1)[:-1]
         pieces = np.lib.stride_tricks.sliding_window_view(samples, WINDOW)[::HOP]
-        for first in range(0, count, BLOCK):
-            spectrum = np.fft.rfft(pieces[first : first + BLOCK] * window, FFT)
-            energy = np.abs(spectrum * (2.0 / window.sum())) ** 2
-            yield (np.log10(np.maximum(energy @ self.filters, FLOOR)) / 4.0 + 1.0).astype(np.float32)
+        energy = np.abs(np.fft.rfft(pieces * window, FFT) * (2.0 / window.sum())) ** 2
+        return (np.log10(np.maximum(energy @ self.filters, FLOOR)) / 4.0 + 1.0).astype(np.float32)
 
 
 def token_count(n_samples: int, *, window: int = WINDOW, hop: int = HOP) -> int:

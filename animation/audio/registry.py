@@ -2,7 +2,7 @@
 
 from animation.audio.encoder import AudioEncoder
 from animation.audio.mel import LogMel
-from mmface4d.errors import UsageError
+from mmface4d.errors import InputError, UsageError
 
 # name -> where its weights are, and what it is
 PUBLISHED: dict[str, tuple[str, str]] = {
@@ -37,6 +37,17 @@ def open_encoder(spec: str, *, device: str = "cpu") -> AudioEncoder:
     from animation.audio.transformers_encoder import TransformersEncoder
 
     return TransformersEncoder(where, name=spec if name in PUBLISHED else None, layer=layer, device=device)
+
+
+def open_same_encoder(spec: str, identity: str, *, device: str = "cpu") -> AudioEncoder:
+    """The encoder that a model was trained with; raises InputError where it has changed since."""
+    encoder = open_encoder(spec, device=device)
+    if encoder.identity != identity:
+        raise InputError(
+            f"the encoder {spec} is not the one of the training: {encoder.identity}",
+            hint="use the same weights and versions as in the training",
+        )
+    return encoder
 
 
 def _parsed(spec: str) -> tuple[str, int | None]:

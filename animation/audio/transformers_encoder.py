@@ -19,6 +19,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from animation.audio.encoder import SPEECH_RATE_HZ, Tokens
+from animation.audio.long_speech import LongSpeech, joined
 from animation.audio.mel import token_count, token_times_s
 from animation.audio.weights import CONFIG, PREPROCESSOR, folder_sha256, weights_file, weights_folder
 from animation.audio.windows import Window, windows
@@ -79,16 +80,19 @@ class TransformersEncoder:
 
     def tokens(self, samples: Float32[np.ndarray, "n_samples"]) -> Tokens:
         """Of mono speech at 16 kHz, between -1 and 1; raises InputError below 25 ms."""
+        return joined(self.token_pieces(LongSpeech.of(samples)))
+
+    def token_pieces(self, speech: LongSpeech) -> Iterator[Tokens]:
+        """All tokens in their order, some at a time."""
         window, hop = self.extractor.window, self.extractor.hop
-        count = token_count(len(samples), window=window, hop=hop)
+        count = token_count(speech.n_samples, window=window, hop=hop)
         if count < 1:
-            raise InputError(f"{len(samples)} samples are too short for speech features", hint="give at least 25 ms")
-        prepared = torch.from_numpy(normalised(samples) if self.extractor.normalise else samples)
-        with torch.inference_mode():
-            pieces = [
-                self._piece(prepared, each) for each in windows(count, length=self._length, context=self._context)
-            ]
-        return Tokens(np.concatenate(pieces), token_times_s(count, window=window, hop=hop))
+            raise InputError(
+                f"{speech.n_samples} samples are too short for speech features", hint="give at least 25 ms"
+            )
+        times_s = token_times_s(count, window=window, hop=hop)
+        for each in windows(count, length=self._length, context=self._context):
+            yield Tokens(self._piece(speech, each), times_s[each.keep_first : each.keep_stop])
 
     def hidden(self, samples: Float[Tensor, "n_samples"]) -> Float[Tensor, "n_tokens n_audio"]:
         """Of prepared samples in one piece; differentiable where the module's parameters are."""
@@ -97,13 +101,15 @@ class TransformersEncoder:
         last = self.layer == self.extractor.n_layers
         return (told.last_hidden_state if last else caught[0])[0]
 
-    def _piece(self, samples: Float[Tensor, "n_samples"], piece: Window) -> Float32[np.ndarray, "n_kept n_audio"]:
+    def _piece(self, speech: LongSpeech, piece: Window) -> Float32[np.ndarray, "n_kept n_audio"]:
         hop, window = self.extractor.hop, self.extractor.window
         # what is left over at the end counts where the first convolution's normalisation looks at the whole piece
-        end = len(samples) if piece.last else (piece.stop - 1) * hop + window
-        heard = samples[piece.first * hop : end]
+        end = speech.n_samples if piece.last else (piece.stop - 1) * hop + window
+        heard = speech.read(piece.first * hop, end)
+        prepared = torch.from_numpy(speech.standard(heard) if self.extractor.normalise else heard)
         kept = slice(piece.keep_first - piece.first, piece.keep_stop - piece.first)
-        return self.hidden(heard)[kept].float().cpu().numpy()
+        with torch.inference_mode():
+            return self.hidden(prepared)[kept].float().cpu().numpy()
 
 
 @contextmanager
@@ -126,7 +132,7 @@ def _input_of_layer(module: Any, layer: int) -> Iterator[list[Tensor]]:
 
 def normalised(samples: Float32[np.ndarray, "n_samples"]) -> Float32[np.ndarray, "n_samples"]:
     """Zero mean and unit variance, as the package's feature extractor does it; silence stays silent."""
-    return ((samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)).astype(np.float32)
+    return LongSpeech.of(samples).standard(samples)
 
 
 def read_extractor(folder: Path) -> Extractor:

@@ -26,6 +26,7 @@ from animation.training.preprocessing import (
 )
 from animation.training.record import check_folder, has_run, resumed_config, write_run
 from animation.training.state import Count
+from animation.training.styles import write_styles
 from mmface4d import __version__
 from mmface4d.errors import InputError, UsageError
 from mmface4d.files import read_json, write_json
@@ -87,6 +88,7 @@ def _run(trained: Trained, prepared: Prepared, config: TrainConfig, *, folder: P
     )
     # where nothing was trained, a card may tell more than this one would
     if fabric.is_global_zero and (count.all_updates > before or not (folder / CARD_FILE).is_file()):
+        write_styles(folder, trained.model, prepared)
         write_card(folder)
     fabric.barrier()
     return outcome

@@ -1,0 +1,122 @@
+"""A sound file as speech at 16 kHz, without ever having all of it in memory."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from jaxtyping import Float32
+
+from animation.audio.encoder import SPEECH_RATE_HZ
+from animation.audio.long_speech import LongSpeech
+from animation.data.check import LEAST_RATE_HZ, MOST_RATE_HZ, SILENT
+from animation.data.sound_files import MOST_SAMPLES
+from mmface4d.errors import InputError, MissingBackendError
+
+BLOCK_SAMPLES = 1 << 16
+BYTES_A_SAMPLE = 4
+
+
+@dataclass(frozen=True)
+class SpeechFile:
+    """What a file says, and for how long."""
+
+    speech: LongSpeech
+    duration_s: float
+
+
+@contextmanager
+def open_speech_file(path: Path) -> Iterator[SpeechFile]:
+    """The mean of all channels, as `speech_samples` gives it; kept in a temporary file while the block runs.
+
+    Raises InputError that names the file where it is no sound, silent, cut short, or has samples that are no numbers.
+    """
+    with tempfile.TemporaryFile() as kept:
+        told = _Told()
+        duration_s = _convert(path, kept, told)
+        if told.loudest < SILENT:
+            raise InputError(f"{path} is silent", hint="give a recording of somebody who speaks")
+
+        def read(first: int, stop: int) -> Float32[np.ndarray, "n_read"]:
+            kept.seek(first * BYTES_A_SAMPLE)
+            return np.frombuffer(kept.read(max(stop - first, 0) * BYTES_A_SAMPLE), np.float32)
+
+        yield SpeechFile(LongSpeech(told.count, read, told.mean, told.variance), duration_s)
+
+
+@dataclass
+class _Told:
+    """Sums over samples as they pass."""
+
+    count: int = 0
+    loudest: float = 0.0
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0])
+
+    def add(self, samples: Float32[np.ndarray, "n"]) -> None:
+        exact = samples.astype(np.float64)
+        self.count += len(samples)
+        self.loudest = max(self.loudest, float(np.abs(samples).max(initial=0.0)))
+        self.sums = [self.sums[0] + float(exact.sum()), self.sums[1] + float(np.square(exact).sum())]
+
+    @property
+    def mean(self) -> float:
+        return self.sums[0] / max(self.count, 1)
+
+    @property
+    def variance(self) -> float:
+        return max(self.sums[1] / max(self.count, 1) - self.mean**2, 0.0)
+
+
+def sound_blocks(path: Path, *, size: int = BLOCK_SAMPLES) -> Iterator[tuple[Float32[np.ndarray, "n_block"], int]]:
+    """Blocks of a file's samples, the mean of all channels, and their rate; raises InputError that names the file."""
+    import soundfile
+
+    if not path.is_file():
+        raise InputError(f"{path} does not exist", hint="give the sound file itself")
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate, wanted, read = int(file.samplerate), int(file.frames), 0
+            if wanted > MOST_SAMPLES or not LEAST_RATE_HZ <= rate <= MOST_RATE_HZ:
+                raise InputError(f"{path} has {wanted} samples at {rate} Hz", hint="that is no recording of speech")
+            for block in file.blocks(size, dtype="float32", always_2d=True):
+                mono = block.mean(axis=1, dtype=np.float32)
+                if not np.isfinite(mono).all():
+                    raise InputError(f"{path} has samples that are no numbers", hint="the recording is damaged")
+                read += len(mono)
+                yield mono, rate
+    except (soundfile.SoundFileError, RuntimeError, OSError, ValueError) as error:
+        raise InputError(f"{path} is no readable sound: {error}", hint="the file is damaged, or no sound") from error
+    if read < wanted:
+        raise InputError(f"{path} is cut short: {read} of {wanted} samples", hint="fetch or make it again")
+
+
+def _convert(path: Path, kept: BinaryIO, told: _Told) -> float:
+    """Writes samples at 16 kHz; how long the file lasts."""
+    resampler, duration_s, rate = None, 0.0, SPEECH_RATE_HZ
+    for block, rate in sound_blocks(path):
+        duration_s += len(block) / rate
+        if rate != SPEECH_RATE_HZ:
+            resampler = resampler or _resampler(rate)
+            block = resampler.resample_chunk(block)
+        told.add(block)
+        kept.write(block.tobytes())
+    if resampler is not None:
+        rest = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        told.add(rest)
+        kept.write(rest.tobytes())
+    if not told.count:
+        raise InputError(f"{path} has no samples", hint="the recording is empty")
+    return duration_s
+
+
+def _resampler(rate_hz: int) -> Any:
+    try:
+        import soxr
+    except ImportError as error:
+        raise MissingBackendError(
+            "resampling sound needs the package soxr", hint="pip install 'mmface4d[animation]'"
+        ) from error
+    return soxr.ResampleStream(rate_hz, SPEECH_RATE_HZ, 1, dtype="float32", quality="VHQ")
