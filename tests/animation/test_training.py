@@ -15,14 +15,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from animation.data.batches import training_batches
 from animation.data.corpus import SpeechCorpus
 from animation.models.interface import LOSS
+from animation.models.registry import build_model
 from animation.training.checkpoint import load_checkpoint
 from animation.training.config import TrainConfig, checked_config
 from animation.training.curves import Curves
-from animation.training.loop import Loop
+from animation.training.loop import BATCH_STREAM, Loop
 from animation.training.record import resumed_config
-from animation.training.run import Outcome, train
+from animation.training.run import Outcome, prepared_for, preprocessing_of, train
+from animation.training.stage_loss import generator_of
 from mmface4d.errors import BusyError, DiskFullError, InputError, TrainingError, UsageError
 from mmface4d.files import read_json
 from mmface4d.locks import locked
@@ -393,9 +396,25 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     assert not equal(first, weights(finish(tmp_path, longer, "first")))
 
 
-def test_draws_of_a_seed_do_not_repeat() -> None:
-    from animation.training.stage_loss import generator_of
+@SLOW
+def test_two_processes_step_by_the_mean_of_their_gradients(tmp_path: Path, corpus: SpeechCorpus) -> None:
+    """One update, done here once more by hand: each process' batch, the mean gradient, one step of Adam."""
+    two = settings(budget={"updates": 1}, machine={"devices": 2, "accelerator": "cpu"}, optimiser={"clip_norm": 0.0})
+    found = weights(finish(tmp_path, two, "two"))
+    prepared = prepared_for(corpus, two, cache=tmp_path / "cache")
+    model = build_model(two.model, preprocessing_of(prepared, two).shape, two.options, seed=two.seed)
+    optimiser = torch.optim.Adam(model.parameters(), lr=two.optimiser.rate)
+    for rank in range(2):
+        batches = training_batches(
+            prepared, batch_size=1, crop_frames=8, generator=generator_of(two.seed, BATCH_STREAM, 0, 0, rank)
+        )
+        (0.5 * model.loss(next(batches), stage="all")[LOSS]).backward()
+    optimiser.step()
+    for name, value in model.named_parameters():
+        torch.testing.assert_close(found[f"state.{name}"], value.detach(), rtol=1e-4, atol=1e-6)
 
+
+def test_draws_of_a_seed_do_not_repeat() -> None:
     drawn = {tuple(generator_of(0, stream, 0, update, rank).integers(1 << 62, size=2)) for stream in range(3)
              for update in range(20) for rank in range(2)}  # fmt: skip
     assert len(drawn) == 120
