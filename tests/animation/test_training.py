@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from animation.data.batches import training_batches
+from animation.data.clip import Sound
 from animation.data.corpus import SpeechCorpus
 from animation.models.interface import LOSS
 from animation.models.registry import build_model
@@ -255,6 +256,27 @@ def test_what_cannot_be_is_told_before_anything_is_written(run: Train, tmp_path:
     with pytest.raises(UsageError, match=told):
         run("wrong", checked_config({"budget": {"updates": 1}, **more}, name="these"))
     assert not (tmp_path / "wrong").exists()
+
+
+def _not_a_number(*_: Any) -> np.ndarray:
+    return np.full((17, 25, 3), np.nan, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        ({"frames": _not_a_number}, "not finite|no number|NaN"),
+        ({"n_frames": 3}, "3 frames|short"),
+        ({"sound": lambda: Sound(np.zeros(9000, np.float32), 16_000)}, "silent|silence"),
+        ({"frames": lambda *_: np.zeros((17, 9, 3), np.float32)}, r"wants \(17, 25, 3\)"),
+    ],
+    ids=["NaN", "3 frames", "silent", "another mesh"],
+)
+def test_broken_clips_are_named(run: Train, corpus: SpeechCorpus, tmp_path: Path, harm: dict, told: str) -> None:
+    with pytest.raises(InputError, match=told) as error:
+        run("broken", settings(), data=changed(corpus, 1, **harm))
+    assert corpus.clips[1].name in error.value.message
+    assert not (tmp_path / "broken").exists()
 
 
 def test_clips_of_several_rates_need_one(run: Train, corpus: SpeechCorpus) -> None:
