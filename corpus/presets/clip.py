@@ -17,13 +17,17 @@ UNKNOWN_SUBJECT = "actor"
 
 @dataclass(frozen=True)
 class Clip:
-    """A sequence to be exported. `sentence` is the sentence's id, or the clip's name where none is known."""
+    """A sequence to be exported. `sentence` is the sentence's id, or the clip's name where none is known.
+
+    `wav` is the sound of a sequence that is of no take: it begins with the first frame.
+    """
 
     name: str
     subject: str
     sentence: str
     motion: Motion
     take: Take | None
+    wav: Path | None = None
 
     @property
     def sound_allowed(self) -> bool:
@@ -38,25 +42,36 @@ class Clip:
 
 
 def open_clip(path: Path, *, pose: Pose = "world", with_take: bool = True, subject: str | None = None) -> Clip:
-    """Opens a sequence and the take that it names.
+    """Opens a sequence and the take that it names; where it names none, the WAV of its name beside it.
 
     Raises InputError where the sequence or its take is missing, ConsentError where the person has withdrawn.
     """
     refuse_withdrawn(path.parent)
     motion = steady_motion(load_sequence(path), pose=pose)
-    take = _take(motion, path) if with_take else None
+    wav = _own_sound(motion, path) if with_take else None
+    take = _take(motion, path) if with_take and wav is None else None
     source = take.info.source if take else {}
     item = source.get("item")
     sentence = item.get("id") if isinstance(item, dict) else None
     person = str(subject or source.get("subject") or UNKNOWN_SUBJECT)
     name = f"{person}_{sentence}" if sentence else take.name if take else path.stem
-    return Clip(safe_name(name), safe_name(person), safe_name(str(sentence or name)), motion, take)
+    return Clip(safe_name(name), safe_name(person), safe_name(str(sentence or name)), motion, take, wav)
+
+
+def _own_sound(motion: Motion, path: Path) -> Path | None:
+    """NAME.wav beside NAME.npz, as an animation has it."""
+    wav = path.with_suffix(".wav")
+    names_take = "take" in motion.sequence and str(motion.sequence["take"])
+    return wav if wav.is_file() and not names_take else None
 
 
 def _take(motion: Motion, path: Path) -> Take:
     named = str(motion.sequence["take"]) if "take" in motion.sequence else ""
     if not named:
-        raise InputError(f"{path} does not say of which take it is", hint="export it without one: --without-take")
+        raise InputError(
+            f"{path} does not say of which take it is",
+            hint="put its sound beside it, or export it without: --without-take",
+        )
     folder = path.parent / named
     if not folder.is_dir():
         raise InputError(

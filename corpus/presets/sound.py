@@ -32,6 +32,8 @@ def cut_sound(clip: Clip, *, rate: int | None = None) -> CutSound | None:
 
     `rate` in Hz; without it the take's own. Sample i of a take belongs to start + (1 + rate_ppm 1e-6) i / rate.
     """
+    if clip.wav is not None:
+        return _cut_wav(clip.wav, clip.motion.duration_s, rate=rate)
     if not clip.sound_allowed or clip.take is None or clip.take.info.audio is None or clip.take.audio_path is None:
         return None
     audio, target = clip.take.info.audio, rate or clip.take.info.audio.rate
@@ -45,6 +47,22 @@ def cut_sound(clip: Clip, *, rate: int | None = None) -> CutSound | None:
     out = np.pad(out, (0, wanted - len(out)))
     silent_s = _uncovered_s(first / true_rate + MARGIN_S, clip.motion.duration_s, audio.samples / true_rate)
     return CutSound(np.clip(out, -1.0, 1.0).astype(np.float32), target, silent_s)
+
+
+def _cut_wav(path: Path, duration_s: float, *, rate: int | None) -> CutSound:
+    """Of a file that begins with the first frame."""
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as sound:
+            own = int(sound.samplerate)
+            block = sound.read(math.ceil((duration_s + MARGIN_S) * own), dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, RuntimeError, OSError) as error:
+        raise InputError(f"{path} is no readable sound: {error}", hint="make it again, or put it away") from error
+    target, length_s = rate or own, len(block) / own
+    out = _resample(np.nan_to_num(block).mean(axis=1), own, target)[: round(duration_s * target)]
+    out = np.pad(out, (0, round(duration_s * target) - len(out)))
+    return CutSound(np.clip(out, -1.0, 1.0).astype(np.float32), target, max(duration_s - length_s, 0.0))
 
 
 def _uncovered_s(start_s: float, duration_s: float, length_s: float) -> float:
