@@ -76,10 +76,10 @@ class FrameNorm(nn.Module):
 
     def __init__(self, n_channels: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(n_channels)
+        self.weight, self.bias = nn.Parameter(torch.ones(n_channels)), nn.Parameter(torch.zeros(n_channels))
 
     def forward(self, frames: Frames, mask: FrameMask | None) -> Frames:
-        return self.norm(frames.transpose(1, 2)).transpose(1, 2)
+        return F.layer_norm(frames.transpose(1, 2), self.weight.shape, self.weight, self.bias).transpose(1, 2)
 
 
 def norm_layer(kind: str, n_channels: int) -> MaskedBatchNorm | FrameNorm:

@@ -58,8 +58,7 @@ class Modulation(nn.Module):
         stages = (Stage(n_hidden, stride), Stage(n_hidden, stride))
         self.encoder = ResNet1d(n_channels, stages, norm=norm)
         self.head = nn.Linear(len(self.statistics) * n_hidden, 2 * n_channels)
-        with torch.no_grad():  # before any training: scale 1, shift 0, whatever the driver
-            self.head.weight.mul_(0.1)
+        with torch.no_grad():  # before any training: a scale about 1, a shift about 0
             self.head.bias.copy_(torch.cat([torch.ones(n_channels), torch.zeros(n_channels)]))
 
     def forward(
