@@ -29,23 +29,25 @@ def resonate(
     from scipy.signal import sosfilt
 
     out, block = np.array(source), round(HOLD_S * rate_hz)
+    begins = np.arange(0, len(out), block)
+    lengths = np.diff(begins, append=len(out))
+    centres_hz = np.add.reduceat(formants_hz, begins, axis=0) / lengths[:, None] if len(out) else formants_hz
     state = np.zeros((len(bandwidths_hz), 2))
-    for begin in range(0, len(out), block):
+    for begin, sections in zip(begins, _resonances(centres_hz, np.asarray(bandwidths_hz), rate_hz), strict=True):
         part = slice(begin, begin + block)
-        sections = _resonances(formants_hz[part].mean(axis=0), np.asarray(bandwidths_hz), rate_hz)
         out[part], state = sosfilt(sections, out[part], zi=state)
     return out
 
 
 def _resonances(
-    centres_hz: Float[np.ndarray, "n_formants"], widths_hz: Float[np.ndarray, "n_formants"], rate_hz: int
-) -> Float[np.ndarray, "n_formants 6"]:
+    centres_hz: Float[np.ndarray, "n_blocks n_formants"], widths_hz: Float[np.ndarray, "n_formants"], rate_hz: int
+) -> Float[np.ndarray, "n_blocks n_formants 6"]:
     """Klatt's resonators as second-order sections."""
     radius = np.exp(-np.pi * widths_hz / rate_hz)
     b = 2 * radius * np.cos(2 * np.pi * centres_hz / rate_hz)
-    c = -radius * radius
-    zero = np.zeros(len(b))
-    return np.stack([1 - b - c, zero, zero, zero + 1, -b, -c], axis=1)
+    c = np.broadcast_to(-radius * radius, b.shape)
+    zero = np.zeros_like(b)
+    return np.stack([1 - b - c, zero, zero, zero + 1, -b, -c], axis=-1)
 
 
 def loudness(sound: Samples, rate_hz: int, *, window_s: float = 0.03) -> Samples:

@@ -72,9 +72,9 @@ def test_splits_share_neither_people_nor_sentences() -> None:
 
 
 def test_the_same_seed_gives_the_same_corpus_and_more_subjects_change_nobody() -> None:
-    one, again, more = (make_corpus(subjects=count, sentences=2, seed=3, n_verts=200) for count in (8, 8, 20))
-    other = make_corpus(subjects=8, sentences=2, seed=4, n_verts=200)
-    for first, second, third, fourth in zip(one.clips[:3], again.clips, more.clips, other.clips, strict=False):
+    one, again, more = (make_corpus(subjects=count, sentences=2, seed=3, n_verts=100) for count in (4, 4, 6))
+    other = make_corpus(subjects=4, sentences=2, seed=4, n_verts=100)
+    for first, second, third, fourth in zip(one.clips[:1], again.clips, more.clips, other.clips, strict=False):
         frames, samples = first.frames(0, first.n_frames), first.sound().samples
         assert frames.tobytes() == second.frames(0, second.n_frames).tobytes()
         assert samples.tobytes() == second.sound().samples.tobytes()
@@ -131,7 +131,7 @@ def test_a_manner_stays_the_same_from_clip_to_clip() -> None:
 def test_accents_are_heard_and_seen() -> None:
     """Loudness tells rising from falling accents, and the brows follow them."""
     rises, falls = [], []
-    for performance in performances():
+    for performance in performances()[::2]:
         sound, delivery = performance.sound().samples, performance.delivery
         for stress in delivery.stresses:
             middle = round(stress.at_s * RATE_HZ)
