@@ -227,7 +227,7 @@ def with_longer(runs: list[dict[str, Any]], longer: list[dict[str, Any]]) -> lis
 @click.option("--rate", default=1e-3, show_default=True, help="Of Adam, down to 0 over the updates.")
 @click.option("--vertices", default=400, show_default=True)
 @click.option("--jobs", default=2, show_default=True, help="Trainings at a time, on one core each.")
-@click.option("--figure", type=click.Path(path_type=Path), help="An HTML page of the learned regions.")
+@click.option("--figure", type=click.Path(path_type=Path), help="An SVG of the learned regions.")
 def main(
     work: Path, seeds: int, updates: int, crop_frames: int, rate: float, vertices: int, jobs: int, figure: Path | None
 ) -> None:
