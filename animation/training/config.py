@@ -51,6 +51,12 @@ class Optimiser(_Table):
         default="constant", description="cosine: down to 0 at the end of the budget of updates."
     )
     clip_norm: float = Field(default=1.0, ge=0, description="Gradients of a larger norm are cut to it; 0: never.")
+    average: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Decay of a moving average of the weights, which is judged and kept; 0: none.",
+    )
 
 
 class Validation(_Table):

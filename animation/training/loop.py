@@ -13,6 +13,7 @@ from animation.data.batch import Batch
 from animation.data.batches import training_batches
 from animation.data.prepared import Prepared
 from animation.models.interface import LOSS, AnimationModel
+from animation.training.average import Average
 from animation.training.budget import MINUTES, NO_BETTER, UPDATES, StageBudget, clock, stage_budgets
 from animation.training.checkpoint import write_weights
 from animation.training.config import TrainConfig
@@ -73,8 +74,9 @@ class Loop:
         with self._stop.listening():
             while not self._run_stage(self.stages[self.count.stage], self._budgets[self.count.stage]):
                 pass
-        if self._state.best is not None:
-            self.model.load_state_dict(self._state.best)
+        kept = self._state.best or self._state.average
+        if kept is not None:
+            self.model.load_state_dict(kept)
 
     def _taken_up(self) -> State:
         state = load_state(self._folder, settings_sha256=self._settings_sha256)
@@ -91,6 +93,7 @@ class Loop:
     def _run_stage(self, stage: str, budget: StageBudget) -> bool:
         """Trains a stage from where it is; whether it was the last one."""
         wrapped, optimiser = self._set_up(stage)
+        self._average = Average(self.model, self._config.optimiser.average, weights=self._state.average)
         generator = generator_of(self._config.seed)
         batches = self._batches(generator)
         validated = max((each.update for each in self.curves.validation if each.stage == stage), default=-1)
@@ -99,6 +102,7 @@ class Loop:
             set_rate(optimiser, rate_at(self.count.update, self._config.optimiser, updates=budget.updates))
             generator.bit_generator.state = self._generator(BATCH_STREAM).bit_generator.state
             self._update(wrapped, optimiser, parts=in_parts(next(batches), self._fabric.device))
+            self._average.update(self.count.update)
             if self.count.update % self._log_every == 0:
                 self._log(stage, rate=optimiser.param_groups[0]["lr"])
             self.count.seconds += clock(self._config.budget.clock) - started
@@ -185,10 +189,11 @@ class Loop:
     def _validate(self, stage: str) -> None:
         """Judges the model and keeps the best; the first process does it for all."""
         if self._fabric.is_global_zero and self._validator:
-            with self._fabric.autocast():
-                values = self._validator.measure(self.model, stage, device=self._fabric.device)
+            with self._average.in_place():
+                with self._fabric.autocast():
+                    values = self._validator.measure(self.model, stage, device=self._fabric.device)
+                self._judge(values.get(self._config.validation.measure, values[LOSS]))
             self.curves.validation.append(self._point(stage, values))
-            self._judge(values.get(self._config.validation.measure, values[LOSS]))
             told = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())
             self._tell(self.count, f"stage {stage}, update {self.count.update}: validation {told}")
         self._fabric.barrier()
@@ -215,8 +220,8 @@ class Loop:
         if last:
             self.curves.running = False
         else:
-            self.model.load_state_dict(self._state.best or self.model.state_dict())
-            self._state.best = None
+            self.model.load_state_dict(self._state.best or self._average.weights or self.model.state_dict())
+            self._state.best, self._average.weights = None, None
             self.count.next_stage()
         self._save(None if not last else optimiser)
         return last
@@ -229,8 +234,10 @@ class Loop:
         state.weights, state.curves = copied(self.model.state_dict()), self.curves.to_json()
         state.optimiser = None if optimiser is None else optimiser.state_dict()
         state.precision = self._fabric.strategy.precision.state_dict()
-        if self._is_last_stage and not self._validator:
-            self._write_weights()
+        state.average = None if self._average.weights is None else copied(self._average.weights)
+        if self._is_last_stage and self.count.update and not self._validator:
+            with self._average.in_place():
+                self._write_weights()
         save_state(self._folder, state, settings_sha256=self._settings_sha256)
         self._write_curves()
 

@@ -167,7 +167,7 @@ def _refuse_others(folder: Path, trained: Trained, config: TrainConfig) -> None:
 
 
 class _Bar:
-    """Reports updates, or seconds where only these are limited."""
+    """Reports updates, or seconds where these are limited."""
 
     def __init__(self, bar: Progress, *, counts_updates: bool) -> None:
         self._bar, self._counts_updates = bar, counts_updates
@@ -182,7 +182,7 @@ class _Bar:
 
 @contextmanager
 def _told(config: TrainConfig, *, first: bool) -> Iterator[_Bar]:
-    by_updates = bool(config.budget.updates)
+    by_updates = not config.budget.minutes
     total = config.budget.updates if by_updates else round(config.budget.minutes * SECONDS_A_MINUTE)
     if not first:
         yield _Bar(_Silent("", total), counts_updates=by_updates)

@@ -58,6 +58,7 @@ class State:
     precision: dict[str, Any]
     curves: dict[str, Any]  # what the pages show, so that both are of the same moment
     sums: dict[str, float]  # of losses since the last point of the curves
+    average: Weights | None = None  # of the stage's weights, where one is kept
 
 
 def save_state(folder: Path, state: State, *, settings_sha256: str) -> None:
@@ -68,6 +69,7 @@ def save_state(folder: Path, state: State, *, settings_sha256: str) -> None:
         "curves": json.dumps(state.curves),
         "weights": state.weights,
         "best": state.best,
+        "average": state.average,
         "optimiser": state.optimiser,
         "precision": state.precision,
     }
@@ -89,7 +91,7 @@ def load_state(folder: Path, *, settings_sha256: str) -> State | None:
         count, sums = Count(**told["count"]), dict(told["sums"])
         state = State(
             count, value["weights"], value["best"], value["optimiser"], value["precision"],
-            json.loads(value["curves"]), sums,
+            json.loads(value["curves"]), sums, value["average"],
         )  # fmt: skip
     except Exception as error:  # torch and zipfile raise a dozen kinds on damaged and hostile files
         raise InputError(f"{path} is damaged: {str(error)[:200]}", hint=DAMAGED) from error

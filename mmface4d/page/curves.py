@@ -44,7 +44,7 @@ class _Axes:
 def curve_plot(series: Sequence[Series], *, title: str, x_unit: str) -> str:
     """A titled figure with a legend where there are several curves; counts begin at 0, values where they begin.
 
-    The first tenth of the values does not stretch the scale: losses begin high.
+    The first tenth of the values does not stretch the scale to more than thrice its height: losses begin high.
     """
     axes = _axes(series)
     marks = [_grid(axes, axes.low + part * (axes.high - axes.low)) for part in (0.0, 0.5, 1.0)]
@@ -60,6 +60,9 @@ def _axes(series: Sequence[Series]) -> _Axes:
     last = max((each[-1][0] for each in points), default=1.0)
     kept = [value for each in points for _, value in each[len(each) // 10 :]]
     low, high = min(kept, default=0.0), max(kept, default=1.0)
+    first = [value for each in points for _, value in each] or [low]
+    if max(first) - min(first) <= 3 * (high - low):
+        low, high = min(first), max(first)
     if high - low <= 1e-9 * max(abs(high), abs(low)):
         low, high = low - 0.5 * (abs(low) or 1.0), high + 0.5 * (abs(high) or 1.0)
     step = nice((high - low) / 4)

@@ -20,6 +20,7 @@ from animation.data.clip import Sound
 from animation.data.corpus import SpeechCorpus
 from animation.models.interface import LOSS
 from animation.models.registry import build_model
+from animation.training.average import Average
 from animation.training.checkpoint import load_checkpoint
 from animation.training.config import TrainConfig, checked_config
 from animation.training.curves import Curves
@@ -39,6 +40,8 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 SLOW = pytest.mark.slow
 MODELS = ["audio2face", pytest.param("faceformer", marks=SLOW), pytest.param("meshtalk", marks=SLOW)]
+SHARES = {"audio2face": [1], "faceformer": [1], "meshtalk": [3, 5]}  # 6 and 10 of 16 updates
+BEGUN = {"audio2face": [1], "faceformer": [1], "meshtalk": [1, 1]}  # 6 and 6 of 12
 Train = Callable[..., Outcome]
 
 
@@ -145,6 +148,32 @@ def test_half_precision_goes_on_bit_by_bit_too(run: Train) -> None:
     found = weights(run("parts", settings(machine=half, budget={"updates": 16}), resume=True))
     assert equal(weights(whole), found)
     assert all(value.dtype == torch.float32 for value in found.values() if value.is_floating_point())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_averaged_weights_go_on_bit_by_bit_too(run: Train, model: str) -> None:
+    smooth = {"optimiser": {"rate": 1e-3, "average": 0.7}}
+    whole = run("whole", settings(model, budget={"updates": 16, "stage_shares": SHARES[model]}, **smooth))
+    begun = {"updates": 12, "stage_shares": BEGUN[model]}
+    run("parts", settings(model, budget=begun, **smooth))
+    longer = settings(model, budget={"updates": 16, "stage_shares": SHARES[model]}, **smooth)
+    assert equal(weights(whole), weights(run("parts", longer, resume=True)))
+
+
+def test_the_average_is_that_of_the_weights() -> None:
+    model = torch.nn.Linear(2, 1, bias=False)
+    average = Average(model, 0.5)
+    assert average.weights is not None
+    mean = model.weight.detach().clone()
+    for update in range(1, 9):
+        torch.nn.init.constant_(model.weight, float(update) ** 2)
+        average.update(update)
+        kept = min(0.5, (1 + update) / (10 + update))
+        mean = kept * mean + (1 - kept) * update**2
+    torch.testing.assert_close(average.weights["weight"], mean)
+    with average.in_place():
+        torch.testing.assert_close(model.weight.detach(), mean)
+    assert float(model.weight.detach()[0, 0]) == 64
 
 
 def test_a_failure_anywhere_is_gone_on_from(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
