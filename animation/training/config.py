@@ -91,7 +91,7 @@ class TrainConfig(_Table):
     format: Literal[1] = 1
     data: Text = Field(default="", description="A release, a lab, a clips folder ...: what `clips show` reads.")
     model: Text = Field(default="audio2face", description="audio2face, faceformer or meshtalk.")
-    encoder: Text = Field(default="mel", description="The speech features; see docs/animation.md.")
+    encoder: Text = Field(default="mel", description="The speech features; see docs/animation-audio.md.")
     fps: float = Field(default=0.0, ge=0, le=1000, description="Frames a second of the model; 0: the clips' own.")
     seed: int = Field(default=0, ge=0, lt=1 << 31, description="The same one gives the same weights.")
     options: dict[str, JsonValue] = Field(
