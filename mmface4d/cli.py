@@ -30,6 +30,7 @@ COMMANDS = {
     "release": ("corpus.release.commands:release", "Publish a lab's sequences, check a release, take people out."),
     "train": ("mmface4d.train_command:train", "Train models that animate faces by speech."),
     "evaluate": ("mmface4d.evaluate_command:evaluate", "Measure trained models on people they have never seen."),
+    "animate": ("mmface4d.animate_command:animate", "Let a face say what is recorded, with a trained model."),
     "model": ("reconstruct.models.commands:model", "List, add and show morphable models."),
 }
 # a folder that may not be written, a file where a folder should be: the user's to mend, whichever command met it

@@ -23,6 +23,10 @@ ALLOWED = {
     ("mmface4d/loose_clips.py", "animation"), ("mmface4d/loose_clips.py", "corpus"),
     ("mmface4d/steady_clips.py", "corpus"), ("mmface4d/clips_command.py", "animation"),
     ("mmface4d/train_command.py", "animation"), ("mmface4d/evaluate_command.py", "animation"),
+    ("mmface4d/animate_inputs.py", "animation"), ("mmface4d/animate_inputs.py", "corpus"),
+    ("mmface4d/animate_inputs.py", "reconstruct"), ("mmface4d/animate_outputs.py", "animation"),
+    ("mmface4d/animate_outputs.py", "corpus"), ("mmface4d/animate_outputs.py", "reconstruct"),
+    ("mmface4d/animator.py", "animation"),
     ("reconstruct/", "calibration.landmarks"), ("reconstruct/", "calibration.lift"),
 }  # fmt: skip
 FILES = sorted(path for room in ("mmface4d", *ROOMS) for path in (REPOSITORY / room).rglob("*.py"))

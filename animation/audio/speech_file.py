@@ -1,5 +1,6 @@
 """A sound file as speech at 16 kHz, without ever having all of it in memory."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from animation.audio.long_speech import LongSpeech
 from animation.data.check import LEAST_RATE_HZ, MOST_RATE_HZ, SILENT
 from animation.data.sound_files import MOST_SAMPLES
 from mmface4d.errors import InputError, MissingBackendError
+from mmface4d.files import atomic_path
 
 BLOCK_SAMPLES = 1 << 16
 BYTES_A_SAMPLE = 4
@@ -26,6 +28,7 @@ class SpeechFile:
 
     speech: LongSpeech
     duration_s: float
+    rate_hz: int  # the file's own
 
 
 @contextmanager
@@ -36,7 +39,7 @@ def open_speech_file(path: Path) -> Iterator[SpeechFile]:
     """
     with tempfile.TemporaryFile() as kept:
         told = _Told()
-        duration_s = _convert(path, kept, told)
+        duration_s, rate_hz = _convert(path, kept, told)
         if told.loudest < SILENT:
             raise InputError(f"{path} is silent", hint="give a recording of somebody who speaks")
 
@@ -44,7 +47,7 @@ def open_speech_file(path: Path) -> Iterator[SpeechFile]:
             kept.seek(first * BYTES_A_SAMPLE)
             return np.frombuffer(kept.read(max(stop - first, 0) * BYTES_A_SAMPLE), np.float32)
 
-        yield SpeechFile(LongSpeech(told.count, read, told.mean, told.variance), duration_s)
+        yield SpeechFile(LongSpeech(told.count, read, told.mean, told.variance), duration_s, rate_hz)
 
 
 @dataclass
@@ -93,8 +96,8 @@ def sound_blocks(path: Path, *, size: int = BLOCK_SAMPLES) -> Iterator[tuple[Flo
         raise InputError(f"{path} is cut short: {read} of {wanted} samples", hint="fetch or make it again")
 
 
-def _convert(path: Path, kept: BinaryIO, told: _Told) -> float:
-    """Writes samples at 16 kHz; how long the file lasts."""
+def _convert(path: Path, kept: BinaryIO, told: _Told) -> tuple[float, int]:
+    """Writes samples at 16 kHz; how long the file lasts, and its own rate."""
     resampler, duration_s, rate = None, 0.0, SPEECH_RATE_HZ
     for block, rate in sound_blocks(path):
         duration_s += len(block) / rate
@@ -109,7 +112,7 @@ def _convert(path: Path, kept: BinaryIO, told: _Told) -> float:
         kept.write(rest.tobytes())
     if not told.count:
         raise InputError(f"{path} has no samples", hint="the recording is empty")
-    return duration_s
+    return duration_s, rate
 
 
 def _resampler(rate_hz: int) -> Any:
@@ -120,3 +123,19 @@ def _resampler(rate_hz: int) -> Any:
             "resampling sound needs the package soxr", hint="pip install 'mmface4d[animation]'"
         ) from error
     return soxr.ResampleStream(rate_hz, SPEECH_RATE_HZ, 1, dtype="float32", quality="VHQ")
+
+
+def write_wav_of(source: Path, target: Path) -> None:
+    """A sound file as mono WAV of 16 bits at its own rate, block by block; a WAV is copied as it is."""
+    import soundfile
+
+    with atomic_path(target) as partial:
+        if source.suffix.lower() == ".wav":
+            shutil.copyfile(source, partial)
+            return
+        blocks = sound_blocks(source)
+        first, rate = next(blocks, (np.zeros(0, np.float32), SPEECH_RATE_HZ))
+        with soundfile.SoundFile(partial, "w", rate, 1, subtype="PCM_16", format="WAV") as file:
+            file.write(first)
+            for block, _ in blocks:
+                file.write(block)

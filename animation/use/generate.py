@@ -78,6 +78,11 @@ class Drawer:
         """How many frames to each side a frame depends on; None where on all."""
         return self.model.capabilities.halo_frames if self._code is not None else None
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of a frame: vertices, 3."""
+        return len(self._template), 3
+
     def frames(self, features: FrameFeatures, *, n_frames: int, chunk_frames: int) -> Iterator[Frames]:
         """All frames, chunk after chunk; raises InputError where they are no numbers."""
         if self.halo_frames is not None:

@@ -43,6 +43,7 @@ Commands:
   release      Publish a lab's sequences, check a release, take people out.
   train        Train models that animate faces by speech.
   evaluate     Measure trained models on people they have never seen.
+  animate      Let a face say what is recorded, with a trained model.
   model        List, add and show morphable models.
 
   Examples:

@@ -1,0 +1,127 @@
+"""What `animate` is given: a neutral face, and a manner of speaking, from whatever holds them."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmface4d.arrays import Vertices
+from mmface4d.errors import InputError, UsageError
+from mmface4d.names import safe_name
+from mmface4d.npy import map_npy
+from mmface4d.ply import read_ply
+from mmface4d.sequence import load_sequence
+from mmface4d.withdrawal import refuse_withdrawn
+
+if TYPE_CHECKING:
+    from animation.data.batch import Style
+    from animation.data.clip import Clip, Sound
+    from animation.training.checkpoint import Trained
+    from animation.use.generate import StyleCode
+
+TEMPLATES = ".ply, .obj, .npy, a sequence's .npz, or DATA:SUBJECT"
+
+
+def open_template(text: str) -> Vertices:
+    """The neutral face in a file, or that of a subject of some data; raises InputError where there is none."""
+    data, subject = in_data(text)
+    if data is not None:
+        from mmface4d.animation_data import open_speech_corpus
+
+        corpus = open_speech_corpus(data)
+        if subject not in corpus.templates:
+            raise InputError(f"{data} has no subject {subject}", hint=f"it has {_few(corpus.templates)}")
+        return corpus.templates[subject]
+    path = Path(text)
+    if not path.is_file():
+        raise InputError(f"{text} does not exist", hint=f"give a neutral face: {TEMPLATES}")
+    if path.suffix == ".ply":
+        return read_ply(path).vertices.astype(np.float32)
+    if path.suffix == ".obj":
+        from reconstruct.models.obj import read_obj_vertices
+
+        return read_obj_vertices(path).astype(np.float32)
+    if path.suffix == ".npy":
+        return _read_npy(path)
+    if path.suffix == ".npz":
+        return sequence_clip(path)[1]
+    raise UsageError(f"{text} cannot be read as a face", hint=f"it can be {TEMPLATES}")
+
+
+def open_style(text: str | None, trained: "Trained", checkpoint: Path) -> "Style | StyleCode":
+    """The manner of a clip (DATA:CLIP, or a sequence's file), of a training subject by name, or the usual one.
+
+    Raises InputError or UsageError where there is none of that kind.
+    """
+    from animation.training.styles import read_styles
+    from animation.use.style import style_of_clip, style_of_subject, usual_style
+
+    if text is None:
+        return usual_style(trained, codes=read_styles(checkpoint, trained))
+    data, name = in_data(text)
+    if data is not None:
+        clip, template = _clip_of(data, name)
+        return style_of_clip(trained, clip, template=template)
+    path = Path(text)
+    if path.suffix == ".npz" or path.is_file():
+        clip, template = sequence_clip(path)
+        return style_of_clip(trained, clip, template=template)
+    return style_of_subject(trained, text, codes=read_styles(checkpoint, trained))
+
+
+def in_data(text: str) -> tuple[Path | None, str]:
+    """DATA and NAME of DATA:NAME, where DATA is a folder; else None."""
+    data, colon, name = text.rpartition(":")
+    return (Path(data), name) if colon and Path(data).is_dir() else (None, "")
+
+
+def sequence_clip(path: Path) -> "tuple[Clip, Vertices]":
+    """A mesh sequence as a silent clip with the head held still, and the neutral face of whom it shows.
+
+    Raises InputError where the sequence cannot be used, ConsentError where the person has withdrawn.
+    """
+    from animation.data.clip import Clip
+    from corpus.dataset.gather import model_of
+    from mmface4d.sequence_clips import LOST, regions_of
+    from mmface4d.steady_clips import MOST_LOST_S, SteadyFrames, frames_on_beat, longest_lost_s
+    from mmface4d.subject_templates import Spoken, calm_face
+
+    refuse_withdrawn(path)
+    sequence = load_sequence(path)
+    if named := str(sequence["take"]) if "take" in sequence else "":
+        refuse_withdrawn(path.parent / named)
+    n_frames, fps = frames_on_beat(sequence)
+    if longest_lost_s(sequence) > MOST_LOST_S:
+        raise InputError(f"{path}: {LOST}", hint="give another sequence")
+    load = partial(load_sequence, path)
+    frames = SteadyFrames(load, regions_of(model_of(path)))
+    name = safe_name(path.stem)
+    clip = Clip(name, "", name, fps, n_frames, frames, partial(_silence, path))
+    return clip, calm_face([Spoken(frames, load, fingerprint="", neutral=True)])
+
+
+def _silence(path: Path) -> "Sound":
+    raise InputError(f"{path} is looked at without its sound", hint="give it as data instead")
+
+
+def _clip_of(data: Path, name: str) -> "tuple[Clip, Vertices]":
+    from mmface4d.animation_data import open_speech_corpus
+
+    corpus = open_speech_corpus(data)
+    for clip in corpus.clips:
+        if clip.name == name:
+            return clip, corpus.templates[clip.subject]
+    raise InputError(f"{data} has no clip {name}", hint=f"it has {_few([clip.name for clip in corpus.clips])}")
+
+
+def _read_npy(path: Path) -> Vertices:
+    read = map_npy(path, hint="give an array of n vertices x 3, metres")
+    if read.ndim != 2 or read.shape[1] != 3 or read.dtype.kind != "f":
+        raise InputError(f"{path} holds {read.dtype} {read.shape}", hint="give an array of n vertices x 3, metres")
+    return np.array(read, dtype=np.float32)
+
+
+def _few(names: object) -> str:
+    listed = list(names)  # type: ignore[call-overload]
+    return ", ".join(listed[:10]) + (" ..." if len(listed) > 10 else "")

@@ -1,0 +1,103 @@
+"""What an animation is written as, beside the sequence file: a video, a glTF with its sound, ARKit's weights."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from mmface4d.arrays import Vertices
+from mmface4d.errors import InputError, ModelError
+from mmface4d.files import atomic_path, file_sha256
+from mmface4d.progress import progress
+from mmface4d.sequence import MeshSequence, load_sequence
+
+BLOCK_FRAMES = 32
+
+
+def put_sound(audio: Path, wav: Path) -> None:
+    """Puts the sound of an animation beside it; raises InputError where another file has the name."""
+    from animation.audio.speech_file import write_wav_of
+
+    if wav.exists() and wav.samefile(audio):
+        return
+    wav.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=wav.parent, prefix=".sound") as folder:
+        made = Path(folder) / wav.name
+        write_wav_of(audio, made)
+        if not wav.exists():
+            with atomic_path(wav) as partial:
+                made.replace(partial)
+        elif not wav.is_file() or file_sha256(wav) != file_sha256(made):
+            raise InputError(f"{wav} exists and is not the sound of {audio}", hint="choose another name for the output")
+
+
+def write_mp4(path: Path, sequence: Path, *, sound: Path) -> None:
+    """A video of the face with its sound."""
+    from reconstruct.view.panels import make_panel
+    from reconstruct.view.scene import open_scene
+    from reconstruct.view.video import Sound, write_video
+
+    with open_scene(sequence, take=None, calibration=None, frames=None) as scene:
+        panel = make_panel(scene)
+        with progress(f"drawing {path.stem}", len(scene.frames)) as bar:
+
+            def pictures() -> Iterator[np.ndarray]:
+                for position in range(len(scene.frames)):
+                    yield panel.draw(position)
+                    bar.advance()
+
+            write_video(
+                path, pictures(), timestamps_usec=scene.timestamps_usec, frame_usec=round(1e6 / scene.fps),
+                sound=Sound(sound, 0),
+            )  # fmt: skip
+
+
+def write_glb(path: Path, sequence: Path, *, sound: Path) -> None:
+    """A glTF of morph targets; it names the WAV beside it, which must be there."""
+    from corpus.presets.clip import Clip
+    from corpus.presets.gltf import write
+    from corpus.presets.motion import steady_motion
+
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".gltf") as folder:
+        motion = steady_motion(load_sequence(sequence))
+        write([Clip(path.stem, "", path.stem, motion, None, wav=sound)], Path(folder))
+        with atomic_path(path) as partial:
+            (Path(folder) / f"{path.stem}.glb").replace(partial)
+
+
+def write_csv(path: Path, sequence: Path, *, template: Vertices, model: str) -> str:
+    """ARKit's 52 weights for Live Link Face; how well they tell the motion, in words.
+
+    Raises InputError where the mesh is not that of a face model with ARKit's shapes.
+    """
+    from animation.use.arkit import ArkitFitter, arkit_shapes, write_arkit_csv
+    from animation.use.sequence_file import TURN
+
+    names, shapes_m = _expressions(model, load_sequence(sequence))
+    shapes = arkit_shapes(names, shapes_m)
+    fitter, read = ArkitFitter(shapes), load_sequence(sequence)
+
+    def blocks() -> Iterator[np.ndarray]:
+        with progress(f"fitting {path.stem}", len(read)) as bar:
+            for start in range(0, len(read), BLOCK_FRAMES):
+                frames = np.asarray(read.vertices[start : start + BLOCK_FRAMES], np.float32)
+                yield fitter.weights(frames * TURN - template)
+                bar.advance(len(frames))
+
+    write_arkit_csv(path, blocks(), fps=float(read["fps"]))
+    return f"ARKit's weights tell {fitter.told_share:.1%} of the motion, {fitter.left_rms_mm:.3f} mm rms are left"
+
+
+def _expressions(model: str, sequence: MeshSequence) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names and shapes of the face model that a sequence is of; raises InputError where it is of none."""
+    from reconstruct.models.library import load_model
+
+    hint = "ARKit's weights can be told of animations of the models canonical and ict"
+    try:
+        known = load_model(model)
+    except ModelError as error:
+        raise InputError(f"the mesh {model} is of no face model: {error.message}", hint=hint) from error
+    if not np.array_equal(known.faces, sequence.faces):
+        raise InputError(f"the mesh is not that of the face model {model} here", hint=hint)
+    return known.expression_names, known.expression_basis

@@ -1,0 +1,113 @@
+"""A checkpoint with a face and a manner, which turns sound files into files of what is asked for."""
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmface4d.animate_command import Animated
+from mmface4d.animate_inputs import open_style, open_template
+from mmface4d.animate_outputs import put_sound, write_csv, write_glb, write_mp4
+from mmface4d.arrays import Vertices
+
+if TYPE_CHECKING:
+    from animation.audio.encoder import AudioEncoder
+    from animation.audio.speech_file import SpeechFile
+    from animation.training.checkpoint import Trained
+    from animation.use.generate import Frames
+
+STEP_S = 0.1  # of sound that comes at a time, where it is heard live
+WITH_SOUND = {"npz", "glb"}  # their sound lies beside them
+
+
+@dataclass(frozen=True)
+class Animator:
+    """What all sounds of a command share."""
+
+    trained: "Trained"
+    encoder: "AudioEncoder"
+    template: Vertices
+    style: Any  # Style | StyleCode
+    stream: bool
+    notes: list[str] = field(default_factory=list)
+
+    def make(self, audio: Path, target: Path, *, kinds: Sequence[str]) -> Animated:
+        """Writes TARGET.npz and so on; raises InputError where the sound cannot be used."""
+        from animation.audio.speech_file import open_speech_file
+
+        target.parent.mkdir(parents=True, exist_ok=True)
+        files = {kind: target.with_name(f"{target.name}.{kind}") for kind in kinds}
+        wav = target.with_name(f"{target.name}.wav") if WITH_SOUND & files.keys() else None
+        started = time.process_time()
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".animate") as folder, open_speech_file(audio) as it:
+            if wav is not None:
+                put_sound(audio, wav)
+            sequence = files.get("npz") or Path(folder) / f"{target.name}.npz"
+            n_frames, notes = self._animate(it, audio, sequence)
+            cpu_seconds = time.process_time() - started
+            notes += self._others(files, sequence, sound=audio)
+        written = [str(path) for path in (*files.values(), wav) if path is not None]
+        return Animated(str(audio), n_frames, it.duration_s, cpu_seconds, written, [*self.notes, *notes])
+
+    def _animate(self, heard: "SpeechFile", audio: Path, sequence: Path) -> tuple[int, list[str]]:
+        """Writes the sequence; how many frames it has, and what is to be known of them."""
+        from animation.use.generate import animate, frames_of
+        from animation.use.sequence_file import write_animation
+
+        about, notes = self.trained.preprocessing, []
+        n_frames = frames_of(heard.duration_s, fps=about.fps)
+        if self.stream:
+            frames, notes = self._streamed(heard, audio)
+        else:
+            frames = animate(
+                self.trained, heard.speech, template=self.template, style=self.style, n_frames=n_frames,
+                encoder=self.encoder,
+            )  # fmt: skip
+        write_animation(sequence, frames, n_frames=n_frames, about=about)
+        return n_frames, notes
+
+    def _streamed(self, heard: "SpeechFile", audio: Path) -> "tuple[Iterator[Frames], list[str]]":
+        """The frames as they would come live, the sound being heard a tenth of a second at a time."""
+        from animation.audio.speech_file import sound_blocks
+        from animation.use.streaming import Streamer
+
+        streamer = Streamer(
+            self.trained, template=self.template, style=self.style, rate_hz=heard.rate_hz, encoder=self.encoder
+        )
+        same = "as of the whole sound" if streamer.exact else "not quite those of the whole sound"
+        note = f"frames wait {streamer.look_ahead_s:.3f} s for the sound after them, and are {same}"
+        blocks = sound_blocks(audio, size=max(round(heard.rate_hz * STEP_S), 1))
+        return streamer.follow(block for block, _ in blocks), [note]
+
+    def _others(self, files: dict[str, Path], sequence: Path, *, sound: Path) -> list[str]:
+        """Writes what is made of the sequence; what is to be known of it."""
+        if "mp4" in files:
+            write_mp4(files["mp4"], sequence, sound=sound)
+        if "glb" in files:
+            write_glb(files["glb"], sequence, sound=sound)
+        if "csv" not in files:
+            return []
+        model = self.trained.preprocessing.topology.name
+        return [write_csv(files["csv"], sequence, template=self.template, model=model)]
+
+
+def open_animator(
+    checkpoint: Path, *, template: str, style: str | None, device: str = "cpu", stream: bool = False
+) -> Animator:
+    """Opens everything, and says at once what of it cannot be used."""
+    from animation.audio.registry import open_same_encoder
+    from animation.device import usable_device
+    from animation.training.checkpoint import load_checkpoint
+    from animation.use.template import check_template
+
+    trained = load_checkpoint(checkpoint, device=usable_device(device))
+    record = trained.preprocessing.encoder
+    encoder = open_same_encoder(record.spec, record.identity, device=device)
+    face = open_template(template)
+    check_template(face, trained.preprocessing, name=template)
+    manner = open_style(style, trained, checkpoint)
+    ignored = style is not None and trained.model.capabilities.style == "none"
+    notes = [f"{trained.preprocessing.model} has no manner of speaking: --style changes nothing"] if ignored else []
+    return Animator(trained, encoder, face, manner, stream, notes)
