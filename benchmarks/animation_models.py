@@ -1,11 +1,12 @@
 """audio2face, its rivals and its ablations on the synthetic corpus, side by side, by the real command line.
 
-    python benchmarks/animation_models.py WORK [--seeds 3] [--updates 600] [--jobs 2]
+    python benchmarks/animation_models.py WORK [--seeds 3] [--updates 400] [--jobs 2]
 
 Everybody trains with the same data, features, batches, optimiser and number of updates; then each model once more with
 as many updates as fit into the processor time that the slowest took. Test subjects are in no training, and their
 sentences are said by no training subject; their style is shown by another of their clips. A folder WORK that has some
-of the runs goes on with the others. Prints JSON; `--figure` draws what the components of audio2face move.
+of the runs goes on with the others. Prints JSON; `--figure` draws what the components of audio2face move,
+`--tables` writes Markdown.
 """
 
 import json
@@ -21,6 +22,7 @@ from typing import Any
 
 import click
 from animation_regions import draw_regions, overlap
+from animation_table import markdown
 from common import PROGRAM, print_json, run, say
 
 from animation.data.synthetic.corpus import Cast
@@ -222,15 +224,17 @@ def with_longer(runs: list[dict[str, Any]], longer: list[dict[str, Any]]) -> lis
 @click.command()
 @click.argument("work", type=click.Path(path_type=Path))
 @click.option("--seeds", default=3, show_default=True)
-@click.option("--updates", default=600, show_default=True)
+@click.option("--updates", default=400, show_default=True)
 @click.option("--crop-frames", default=60, show_default=True)
 @click.option("--rate", default=1e-3, show_default=True, help="Of Adam, down to 0 over the updates.")
 @click.option("--vertices", default=400, show_default=True)
 @click.option("--jobs", default=2, show_default=True, help="Trainings at a time, on one core each.")
+@click.option("--tables", type=click.Path(path_type=Path), help="The results as Markdown tables.")
 @click.option("--figure", type=click.Path(path_type=Path), help="An SVG of the learned regions.")
 def main(
-    work: Path, seeds: int, updates: int, crop_frames: int, rate: float, vertices: int, jobs: int, figure: Path | None
-) -> None:
+    work: Path, seeds: int, updates: int, crop_frames: int, rate: float, vertices: int, jobs: int,
+    tables: Path | None, figure: Path | None,
+) -> None:  # fmt: skip
     """Race the models in WORK."""
     cast = Cast(n_verts=vertices)
     common = {
@@ -250,16 +254,17 @@ def main(
     if figure is not None:
         shown = {name: work / next(each["folder"] for each in runs if each["of"] == name) for name in SHOWN}
         draw_regions(figure, shown, face=cast.face)
-    print_json(
-        {
-            "corpus": {"subjects": cast.subjects, "sentences": cast.sentences, "vertices": vertices},
-            "settings": common | SMALL, "seeds": seeds, "updates": updates, "load": os.getloadavg()[1],
-            "still": runs[0]["errors"][STILL], "references": references(cast),
-            "equal updates": table(runs), "margins at equal updates": margins(runs, RIVALS),
-            "equal time": table(raced), "margins at equal time": margins(raced, RIVALS),
-            "ablations": ablations(runs),
-        }
-    )  # fmt: skip
+    found = {
+        "corpus": {"subjects": cast.subjects, "sentences": cast.sentences, "vertices": vertices},
+        "settings": common | SMALL, "seeds": seeds, "updates": updates, "load": os.getloadavg()[1],
+        "still": runs[0]["errors"][STILL], "references": references(cast),
+        "equal updates": table(runs), "margins at equal updates": margins(runs, RIVALS),
+        "equal time": table(raced), "margins at equal time": margins(raced, RIVALS),
+        "ablations": ablations(runs),
+    }  # fmt: skip
+    if tables is not None:
+        tables.write_text(markdown(found) + "\n", encoding="utf-8")
+    print_json(found)
 
 
 if __name__ == "__main__":

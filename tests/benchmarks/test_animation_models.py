@@ -77,3 +77,20 @@ def test_references_are_worse_for_an_average_person_than_for_the_own_manner(race
     found = race.references(Cast(subjects=6, sentences=2, n_verts=120))
     assert set(found["own manner"]) == set(race.METRICS)
     assert all(found["average person"][metric] > 2 * found["own manner"][metric] for metric in race.METRICS)
+
+
+def test_the_tables_show_every_number_once(race: Any) -> None:
+    errors = dict.fromkeys(race.METRICS, 6.0)
+    found = {
+        "still": errors, "references": {"average person": errors},
+        **{kind: race.table(runs(race)) for kind in ("equal updates", "equal time")},
+        **{f"margins at {kind}": race.margins(runs(race), race.RIVALS) for kind in ("equal updates", "equal time")},
+        "ablations": race.ablations(runs(race)),
+    }  # fmt: skip
+    lines = race.markdown(found).splitlines()
+    assert "| *still* |  |  | 6.00 | 6.00 | 6.00 | 6.00 |" in lines
+    assert "| audio2face, equal time | 400 | 50 | 2.10 ± 0.14 | 2.10 ± 0.14 | 2.10 ± 0.14 | 2.10 ± 0.14 |" in lines
+    assert (
+        "| faceformer, equal updates | 50.0 ± 0.0 (18) | 50.0 ± 0.0 (26) | 50.0 ± 0.0 (21) | 50.0 ± 0.0 (19) |" in lines
+    )
+    assert len({line.count("|") for line in lines if line.startswith("| ") and "without" in line}) == 2
