@@ -19,11 +19,12 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from animation.data.batch import Batch, Style
+from animation.data.batch import UNKNOWN_SUBJECT, Batch, Style
 from animation.models.attention import periodic_bias, periodic_positions
 from animation.models.faceformer_layers import DecoderLayer, Past, SpeechEncoder
 from animation.models.interface import LOSS, AnimationModel, Capabilities, ModelShape
 from animation.models.layers import FrameMask, mean_over_frames, squared_distance
+from animation.models.noise import CountedNoise
 from animation.models.options import ModelOptions
 
 DISPLACEMENT_SCALE = 0.1  # of displacements in normalised units, so that embedded ones are about 1
@@ -38,6 +39,9 @@ class FaceFormerOptions(ModelOptions):
     encoder_width: int = Field(default=128, ge=8, le=2048, multiple_of=4, description="Its width.")
     teacher_forcing: bool = Field(default=False, description="Train on the true past instead of the model's own.")
     decoding: Literal["last-row", "cached", "folded"] = Field(default="folded", description="Same output, other speed.")
+    style_dropout: float = Field(
+        default=0.1, ge=0, lt=1, description="How often training takes the mean of all styles, so that it is known too."
+    )
     unknown: Literal["mean", "first"] = Field(
         default="mean", description="A speaker who was not trained on: the mean of all styles, or the first."
     )
@@ -55,6 +59,7 @@ class FaceFormer(AnimationModel):
         self.heard = nn.Linear(encoder_width, width)
         self.styles = nn.Embedding(max(shape.n_subjects, 1), width)
         nn.init.uniform_(self.styles.weight, -(shape.n_subjects**-0.5), shape.n_subjects**-0.5)  # as a linear layer's
+        self.noise = CountedNoise()
         self.embedding = nn.Linear(n_coordinates, width)
         self.layer = DecoderLayer(width, options.heads)
         self.components = nn.Linear(width, n_coordinates)
@@ -75,7 +80,8 @@ class FaceFormer(AnimationModel):
         return self.components.weight.T
 
     def loss(self, batch: Batch, *, stage: str) -> dict[str, Tensor]:
-        speech, style = self._speech(batch.audio, batch.frame_mask), self._style(batch.style.subject)
+        speech = self._speech(batch.audio, batch.frame_mask)
+        style = self._style(self._sometimes_unknown(batch.style.subject))
         if self.options.teacher_forcing:
             rows = self._forced(speech, style, batch.displacement)
         else:
@@ -95,6 +101,13 @@ class FaceFormer(AnimationModel):
 
     def _speech(self, audio: Tensor, mask: FrameMask | None) -> Tensor:
         return self.layer.speech(self.heard(self.encoder(audio, mask)))
+
+    def _sometimes_unknown(self, subject: Tensor) -> Tensor:
+        """Numbers of speakers of which some are taken away while training, as UniTalker (2024) does for its pivot."""
+        if not self.training or self.options.unknown != "mean" or self.options.style_dropout == 0:
+            return subject
+        kept = self.noise.uniform(subject.float()) >= self.options.style_dropout
+        return torch.where(kept, subject, UNKNOWN_SUBJECT)
 
     def _style(self, subject: Tensor) -> Tensor:
         """One row a clip, [n_batch, width]."""

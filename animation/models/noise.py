@@ -17,10 +17,14 @@ class CountedNoise(nn.Module):
         super().__init__()
         self.register_buffer("state", torch.cat([torch.randint(1 << 31, (1,)), torch.zeros(1, dtype=torch.int64)]))
 
-    def gumbel(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Of the standard Gumbel distribution, on the same device and of the same kind as `like`."""
+    def uniform(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Between 0 and 1, on the same device and of the same kind as `like`; the same on every device."""
         seed, drawn = (int(each) for each in self.state)
         self.state[1] += 1
         generator = torch.Generator().manual_seed((seed * STEP + drawn) % (1 << 63))
-        uniform = torch.rand(like.shape, generator=generator).clamp(min=SMALL)
+        return torch.rand(like.shape, generator=generator).to(like)
+
+    def gumbel(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Of the standard Gumbel distribution, as `uniform`."""
+        uniform = self.uniform(like.float()).clamp(min=SMALL)
         return -torch.log(-torch.log(uniform).clamp(max=-SMALL)).to(like)

@@ -92,9 +92,10 @@ def test_teacher_forcing_on_its_own_output_is_going_on_by_itself() -> None:
 def test_faceformer_sees_no_frame_of_its_future_through_its_past() -> None:
     """The speech's encoder sees all speech; the decoder only what was shown."""
     model = faceformer()
-    speech = torch.randn(1, 12, 16, dtype=torch.float64, requires_grad=True)
+    generator = torch.Generator().manual_seed(7)
+    speech = torch.randn(1, 12, 16, dtype=torch.float64, generator=generator, requires_grad=True)
     rows = model._folded(speech, torch.zeros(1, 16, dtype=torch.float64))
-    rows[0, 5].sum().backward()
+    rows[0, 5, :3].sum().backward()
     assert speech.grad is not None
     assert speech.grad[0, 6:].abs().max() == 0
     assert (speech.grad[0, :6].abs().sum(dim=1) > 0).all()
