@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,25 +40,38 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.slow
-def test_it_trains_goes_on_and_says_how_it_ended(place: Path, run_cli) -> None:
-    done = run_cli("train", "train.toml", "-o", "run", "--seed", 3, "--json")
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert (told["updates"], told["folder"]) == (8, "run")
-    assert "validation loss" in done.stderr
-    again = run_cli("train", "train.toml", "-o", "run")
-    assert (again.returncode, again.stdout) == (2, "")
-    assert "--resume" in again.stderr
-    more = run_cli("train", "--resume", "-o", "run", "--updates", 12)
-    assert more.returncode == 0, more.stderr
-    assert more.stdout.startswith("run: 12 updates in ")
-    measured = run_cli("evaluate", "run", "--data", "toy", "--card", "--json")
-    assert measured.returncode == 0, measured.stderr
-    assert "same-subject-other-clip" in Path("run/README.md").read_text()
+@pytest.fixture
+def called(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """The command line in this process: exit code, output, and what was told beside it."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        told = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, told.out, told.err
+
+    return call
+
+
+def test_it_trains_goes_on_and_says_how_it_ended(place: Path, called: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, err = called("train", "train.toml", "-o", "run", "--seed", 3, "--json")
+    assert code == 0, err
+    assert (json.loads(out)["updates"], json.loads(out)["folder"]) == (8, "run")
+    assert "validation loss" in err
+    code, out, err = called("train", "train.toml", "-o", "run")
+    assert (code, out) == (2, "")
+    assert "--resume" in err
+    code, out, err = called("train", "--resume", "-o", "run", "--updates", 12)
+    assert code == 0, err
+    assert out.startswith("run: 12 updates in ")
+    code, _, err = called("evaluate", "run", "--data", "toy", "--card", "--json")
+    assert code == 0, err
+    card = Path("run/README.md").read_text()
+    assert "same-subject-other-clip" in card
     # a training that has ended leaves the card alone
-    assert run_cli("train", "--resume", "-o", "run").returncode == 0
-    assert "same-subject-other-clip" in Path("run/README.md").read_text()
+    assert called("train", "--resume", "-o", "run")[0] == 0
+    assert Path("run/README.md").read_text() == card
 
 
 @pytest.mark.slow
@@ -92,11 +106,9 @@ def test_ctrl_c_saves_what_was_reached(place: Path, run_cli) -> None:
     ],
 )
 def test_wrong_ones_are_told(
-    place: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, message: str
+    place: Path, called: Callable[..., tuple[int, str, str]], words: list[str], code: int, message: str
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    told = capsys.readouterr()
-    assert (ended.value.code, told.out) == (code, "")
-    assert message in told.err
+    ended, out, err = called(*words)
+    assert (ended, out) == (code, "")
+    assert message in err
     assert not (place / "run").exists()
