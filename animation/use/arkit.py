@@ -139,11 +139,10 @@ def timecode(frame: int, fps: float) -> str:
 
     Seconds have a whole number of frames in a time code; at 29.97 frames a second, a frame's number has a fraction.
     """
-    seconds, rest_s = divmod(frame / fps % DAY_S, 1.0)
-    within = rest_s * fps
-    if abs(within - round(within)) < 1e-6 * max(frame, 1):
-        within = round(within)
+    seconds = int(frame / fps + 1e-9)
+    within = round(max(frame - seconds * fps, 0.0), 3)
     if within >= fps:
-        seconds, within = seconds + 1, 0
-    hours, minutes = divmod(int(seconds) // 60, 60)
-    return f"{hours:02}:{minutes:02}:{int(seconds) % 60:02}:{within:06.3f}"
+        seconds, within = seconds + 1, 0.0
+    seconds %= DAY_S
+    hours, minutes = divmod(seconds // 60, 60)
+    return f"{hours:02}:{minutes:02}:{seconds % 60:02}:{within:06.3f}"
