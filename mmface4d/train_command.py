@@ -50,7 +50,7 @@ def train(
     from mmface4d.animation_data import open_speech_corpus
 
     outcome = run(open_speech_corpus(Path(chosen.data)), chosen, output, resume=resume)
-    if is_first_process():
+    if is_first_process(chosen.machine):
         click.echo(_json(outcome) if as_json else _text(outcome))
 
 

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
 
 
-def is_first_process() -> bool:
-    """Whether this is the process that writes, as far as the environment tells before processes find each other."""
-    return next((os.environ[name] == "0" for name in RANKS if name in os.environ), True)
+def is_first_process(machine: Machine) -> bool:
+    """Whether this is the process that writes, as far as is known before processes find each other."""
+    if machine.devices == 1:
+        return True  # whatever number a cluster gave it among other jobs' steps
+    return all(os.environ.get(name, "0") == "0" for name in RANKS)
 
 
 def make_fabric(machine: Machine, *, batch_size: int) -> "Fabric":
@@ -46,7 +48,7 @@ def make_fabric(machine: Machine, *, batch_size: int) -> "Fabric":
             fabric = lightning_fabric.Fabric(
                 accelerator=machine.accelerator,
                 devices=machine.devices,
-                strategy=_strategy(machine),
+                strategy="auto" if machine.devices == 1 else "ddp",
                 precision=machine.precision,
             )
     except Exception as error:  # Fabric has no error class of its own for a device that is not there
@@ -57,11 +59,6 @@ def make_fabric(machine: Machine, *, batch_size: int) -> "Fabric":
     if machine.precision == "16-mixed" and fabric.device.type == "cpu":
         raise UsageError("machine.precision 16-mixed needs a GPU", hint="choose bf16-mixed or 32-true")
     return fabric
-
-
-def _strategy(machine: Machine) -> str:
-    # a stage may leave parameters out that another one trains
-    return "auto" if machine.devices == 1 else "ddp_find_unused_parameters_true"
 
 
 def agreed(fabric: "Fabric", value: str) -> str:

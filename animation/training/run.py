@@ -60,7 +60,7 @@ def train(
     `folder` gets the checkpoint (the weights of the best validation), `curves.html`, `curves.json`, a card, and
     `train_state.pt`, by which `resume` goes on after any kind of end; where there is nothing to go on with, it starts.
     """
-    first = is_first_process()
+    first = is_first_process(config.machine)
     if first:
         check_folder(folder, resume=resume)
     checked_options(config.model, config.options)  # before anything that takes long

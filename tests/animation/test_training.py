@@ -433,6 +433,22 @@ def test_a_killed_training_goes_on_bit_by_bit(tmp_path: Path) -> None:
     assert equal(weights(whole), weights(finish(tmp_path, config, "killed")))
 
 
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [("audio2face", {}), ("audio2face", {"composite": False, "regional": False}), ("faceformer", {}), ("meshtalk", {})],
+)
+def test_every_stage_uses_what_it_trains(corpus: SpeechCorpus, tmp_path: Path, model: str, more: dict) -> None:
+    """Several devices wait for the gradient of each parameter."""
+    config = settings(model, options=SMALL[model] | more)
+    prepared = prepared_for(corpus, config, cache=tmp_path)
+    made = build_model(model, preprocessing_of(prepared, config).shape, config.options, seed=0)
+    batch = next(training_batches(prepared, batch_size=2, crop_frames=8, generator=generator_of(0)))
+    for stage in made.stages:
+        made.zero_grad()
+        made.loss(batch, stage=stage)[LOSS].backward()
+        assert all(parameter.grad is not None for parameter in made.trained(stage))
+
+
 @SLOW
 def test_two_processes_train_one_model(tmp_path: Path) -> None:
     """Each has half of every batch; the same seed gives the same weights, and one process can go on alone."""

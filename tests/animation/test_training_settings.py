@@ -13,6 +13,7 @@ from animation.models.registry import checked_options
 from animation.training.budget import stage_budgets
 from animation.training.config import (
     Budget,
+    Machine,
     Optimiser,
     TrainConfig,
     Validation,
@@ -21,6 +22,7 @@ from animation.training.config import (
     parsed_settings,
     read_train_config,
 )
+from animation.training.devices import RANKS, is_first_process
 from animation.training.optimiser import rate_at
 from animation.training.state import Count
 from mmface4d.errors import InputError, UsageError
@@ -170,6 +172,25 @@ def test_a_stage_ends_by_what_comes_first() -> None:
     assert budget.ends(Count(seconds=60.0), patient) == "minutes"
     assert budget.ends(Count(stale=2), patient) == "no improvement"
     assert budget.ends(Count(stale=2), Validation(patience=0)) == ""
+
+
+@pytest.mark.parametrize(
+    ("ranks", "devices", "first"),
+    [
+        ({}, 2, True),
+        ({"RANK": "0", "LOCAL_RANK": "0"}, 2, True),
+        ({"RANK": "1", "LOCAL_RANK": "1"}, 2, False),
+        ({"SLURM_PROCID": "1"}, 2, False),
+        ({"SLURM_PROCID": "0", "LOCAL_RANK": "1"}, 2, False),  # of a batch job that starts its own processes
+        ({"SLURM_PROCID": "3"}, 1, True),  # one of several trainings of a job
+    ],
+)
+def test_one_process_writes(monkeypatch: pytest.MonkeyPatch, ranks: dict[str, str], devices: int, first: bool) -> None:
+    for name in RANKS:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ranks.items():
+        monkeypatch.setenv(name, value)
+    assert is_first_process(Machine(devices=devices)) == first
 
 
 def test_the_rate_warms_up_and_falls_to_nothing() -> None:
