@@ -60,7 +60,7 @@ def _cut_wav(path: Path, duration_s: float, *, rate: int | None) -> CutSound:
     except (soundfile.SoundFileError, RuntimeError, OSError) as error:
         raise InputError(f"{path} is no readable sound: {error}", hint="make it again, or put it away") from error
     target, length_s = rate or own, len(block) / own
-    out = _resample(np.nan_to_num(block).mean(axis=1), own, target)[: round(duration_s * target)]
+    out = _resample(np.nan_to_num(block).mean(axis=1), float(own), target)[: round(duration_s * target)]
     out = np.pad(out, (0, round(duration_s * target) - len(out)))
     return CutSound(np.clip(out, -1.0, 1.0).astype(np.float32), target, max(duration_s - length_s, 0.0))
 

@@ -33,7 +33,7 @@ from animation.use.generate import Drawer, animate, frames_of
 from animation.use.style import style_of_clip, style_of_subject, usual_style
 from mmface4d.errors import InputError, UsageError
 from tests.animation.toy_corpus import RATE_HZ, ToyEncoder, grid, toy_clip, toy_corpus
-from tests.animation.toy_trained import SUBJECTS, saved, toy_trained
+from tests.animation.toy_trained import SUBJECTS, audio2face, saved, toy_trained
 
 TEMPLATE = grid()[0]
 SAME_M = 1e-6
@@ -237,7 +237,7 @@ def test_a_model_of_another_encoder_is_refused() -> None:
 def test_a_model_that_blows_up_is_told() -> None:
     trained = toy_trained()
     with torch.no_grad():
-        trained.model.audio.weight.fill_(float("nan"))
+        audio2face(trained).audio.weight.fill_(float("nan"))
     with pytest.raises(InputError, match="predicts no numbers"):
         list(animate(trained, Sound(voice(1.0), RATE_HZ), template=TEMPLATE, style=random_style()))
 
@@ -254,7 +254,8 @@ def test_styles_of_subjects_are_means_of_their_clips(tmp_path: Path) -> None:
     raw = [clip for clip in corpus.clips if clip.subject == "s2"]
     with torch.no_grad():
         each = [
-            trained.model.encode_style(style_of_clip(trained, clip, template=corpus.templates["s2"])) for clip in raw
+            audio2face(trained).encode_style(style_of_clip(trained, clip, template=corpus.templates["s2"]))
+            for clip in raw
         ]
     found = style_of_subject(trained, "s2", codes=codes)
     torch.testing.assert_close(found, torch.cat(each).mean(dim=0, keepdim=True))
@@ -267,7 +268,7 @@ def test_styles_of_subjects_are_means_of_their_clips(tmp_path: Path) -> None:
     assert one.shape == (30, 25, 3)
     assert np.abs(one - other).max() > 1e-5
     with torch.no_grad():  # other weights: the codes are not theirs
-        trained.model.audio.weight.add_(1.0)
+        audio2face(trained).audio.weight.add_(1.0)
     again = saved(tmp_path / "again", trained)
     (again / STYLES_FILE).write_bytes((folder / STYLES_FILE).read_bytes())
     assert read_styles(again, trained) is None

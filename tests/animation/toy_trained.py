@@ -9,6 +9,7 @@ import torch
 from animation.audio.mel import LogMel
 from animation.data.corpus import Topology
 from animation.data.normalisation import Normalisation
+from animation.models.audio2face import Audio2Face
 from animation.models.registry import build_model
 from animation.training.checkpoint import ModelConfig, Trained, save_checkpoint
 from animation.training.preprocessing import EncoderRecord, Preprocessing
@@ -43,6 +44,12 @@ def toy_trained(
         if matrix is not None:
             matrix.weight.mul_(moves)
     return Trained(model, about, ModelConfig(model=name, options=chosen, data="toy", licence="for tests"))
+
+
+def audio2face(trained: Trained) -> Audio2Face:
+    """Its model."""
+    assert isinstance(trained.model, Audio2Face)
+    return trained.model
 
 
 def saved(folder: Path, trained: Trained) -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from corpus.presets.clip import open_clip
 from corpus.presets.motion import Motion, steady_motion
@@ -165,6 +166,30 @@ def test_clips_are_named_by_what_the_take_says(tmp_path: Path) -> None:
         open_clip(path)
     with pytest.raises(InputError, match="is not there"):
         open_clip(write_head(tmp_path / "c.npz", take=Path("takes/gone")))
+
+
+def test_a_sequence_of_no_take_has_the_sound_beside_it(tmp_path: Path) -> None:
+    path = write_head(tmp_path / "c.npz")
+    samples = np.sin(np.arange(16_000) / 20).astype(np.float32) * 0.5
+    soundfile.write(tmp_path / "c.wav", np.stack([samples, samples], 1), 16_000)
+    clip = open_clip(path)
+    assert (clip.take, clip.wav) == (None, tmp_path / "c.wav")
+    sound = cut_sound(clip)
+    assert sound is not None
+    assert (sound.rate, len(sound.samples), sound.silent_s) == (16_000, round(20 / 30 * 16_000), 0.0)
+    np.testing.assert_allclose(sound.samples, samples[: len(sound.samples)], atol=1e-4)
+    resampled = cut_sound(clip, rate=8_000)
+    assert resampled is not None
+    assert len(resampled.samples) == round(20 / 30 * 8_000)
+    soundfile.write(tmp_path / "c.wav", samples[:4_000], 16_000)
+    short = cut_sound(clip)
+    assert short is not None
+    assert short.silent_s == pytest.approx(20 / 30 - 0.25)
+    assert not short.samples[4_000:].any()
+    (tmp_path / "c.wav").write_bytes(b"RIFF nonsense")
+    with pytest.raises(InputError, match="no readable sound"):
+        cut_sound(clip)
+    assert open_clip(path, with_take=False).wav is None
 
 
 def test_who_has_withdrawn_is_not_exported(tmp_path: Path) -> None:

@@ -1,0 +1,209 @@
+"""`mmface4d animate` as people run it."""
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from animation.data.batch import Style
+from animation.data.clip import Sound
+from animation.data.corpus import Topology
+from animation.data.folder import write_folder
+from animation.training.styles import STYLES_FILE
+from animation.use.arkit import ARKIT_NAMES
+from animation.use.generate import animate
+from animation.use.style import style_of_clip
+from corpus.presets.clip import open_clip
+from corpus.presets.sound import cut_sound
+from mmface4d.cli import main
+from mmface4d.files import file_sha256
+from mmface4d.mesh_text import obj_text, ply_bytes
+from mmface4d.npz import write_npz
+from mmface4d.sequence import load_sequence
+from mmface4d.sequence_clips import masks_of, regions_of
+from tests.animation.test_generate import SAME_M, voice
+from tests.animation.toy_corpus import grid, toy_corpus
+from tests.animation.toy_trained import audio2face, saved, toy_trained
+
+CORPUS = toy_corpus(sentences=2, n_frames=30)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with data, a checkpoint and sounds."""
+    write_folder(CORPUS, tmp_path / "toy")
+    saved(tmp_path / "run", toy_trained())
+    soundfile.write(tmp_path / "speech.wav", voice(1.0), 16_000)
+    soundfile.write(tmp_path / "other.flac", np.stack([voice(0.5), voice(0.5)], 1), 16_000)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*words: object) -> int:
+    """The exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main(["animate", *map(str, words)])
+    return int(ended.value.code or 0)
+
+
+USUAL = ("--checkpoint", "run", "--template", "toy:s4", "--style", "toy:s1_01")
+
+
+def expected(*, template: np.ndarray | None = None) -> np.ndarray:
+    """What USUAL makes of speech.wav."""
+    clip = next(each for each in CORPUS.clips if each.name == "s1_01")
+    style = style_of_clip(toy_trained(), clip, template=CORPUS.templates["s1"])
+    samples, rate = soundfile.read("speech.wav", dtype="float32")
+    face = CORPUS.templates["s4"] if template is None else template
+    return np.concatenate(list(animate(toy_trained(), Sound(samples, rate), template=face, style=style)))
+
+
+def in_head(path: Path) -> np.ndarray:
+    """The frames of a sequence without the head's pose."""
+    return np.stack(list(open_clip(path, pose="head", with_take=False).motion))
+
+
+def test_a_sequence_holds_the_frames_and_its_sound_lies_beside_it(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("speech.wav", *USUAL, "-o", "out/said.npz") == 0
+    told = capsys.readouterr().out
+    assert told.startswith("speech.wav: 30 frames, 1.00 s, ")
+    sequence = load_sequence(Path("out/said.npz"))
+    assert (str(sequence["model"]), str(sequence["solver"]), float(sequence["fps"])) == ("grid", "audio2face", 30.0)
+    np.testing.assert_allclose(in_head(Path("out/said.npz")), expected(), atol=SAME_M)
+    assert Path("out/said.wav").read_bytes() == Path("speech.wav").read_bytes()
+    sound = cut_sound(open_clip(Path("out/said.npz")))
+    assert sound is not None
+    np.testing.assert_allclose(sound.samples, soundfile.read("speech.wav")[0], atol=1e-4)
+    assert {path.name for path in Path("out").iterdir()} == {"said.npz", "said.wav"}
+
+
+def test_live_frames_are_the_same(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("speech.wav", *USUAL, "--stream", "-o", "live", "--json") == 0
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told["files"] == ["live/speech.npz", "live/speech.wav"]
+    assert told["notes"] == ["frames wait 0.566 s for the sound after them, and are as of the whole sound"]
+    np.testing.assert_allclose(in_head(Path("live/speech.npz")), expected(), atol=SAME_M)
+
+
+@pytest.mark.parametrize("kind", ["ply", "obj", "npy"])
+def test_faces_come_in_many_files(place: Path, kind: str) -> None:
+    face, (_, faces) = CORPUS.templates["s4"], grid()
+    if kind == "npy":
+        np.save("face.npy", face.astype(np.float64))
+    elif kind == "ply":
+        Path("face.ply").write_bytes(ply_bytes(face, faces))
+    else:
+        Path("face.obj").write_text(obj_text(face, faces))
+    words = ["--checkpoint", "run", "--template", f"face.{kind}", "--style", "toy:s1_01"]
+    assert run("speech.wav", *words, "-o", "a.npz") == 0
+    np.testing.assert_allclose(in_head(Path("a.npz")), expected(), atol=SAME_M if kind != "obj" else 2e-5)
+
+
+def test_several_sounds_go_to_a_folder_and_one_that_fails_stops_no_other(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write("silent.wav", np.zeros(16_000), 16_000)
+    assert run("speech.wav", "silent.wav", "other.flac", *USUAL, "-o", "out") == 4
+    told = capsys.readouterr()
+    assert "error: silent.wav is silent" in told.err
+    assert [line.partition(":")[0] for line in told.out.splitlines() if " frames" in line] == [
+        "speech.wav", "other.flac"]  # fmt: skip
+    assert {path.name for path in Path("out").iterdir()} == {"speech.npz", "speech.wav", "other.npz", "other.wav"}
+    assert len(load_sequence(Path("out/other.npz"))) == 15
+    assert soundfile.info("out/other.wav").channels == 1
+
+
+def test_another_sound_is_never_overwritten(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = file_sha256(Path("speech.wav"))
+    assert run("other.flac", *USUAL, "-o", "speech.npz") == 3
+    assert "speech.wav exists and is not the sound of other.flac" in capsys.readouterr().err
+    assert not Path("speech.npz").exists()
+    for _ in range(2):  # its own sound may be there, and again after a second run
+        assert run("speech.wav", *USUAL, "-o", "speech.npz") == 0
+        assert run("other.flac", *USUAL, "-o", "again.npz") == 0
+    assert file_sha256(Path("speech.wav")) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["speech.wav", "other.flac", "-o", "a.npz"], 2, "2 sounds do not fit into a.npz"),
+        (["speech.wav", "sub/speech.wav", "-o", "out"], 2, "several sounds are called speech"),
+        (["gone.wav", "-o", "out"], 3, "gone.wav does not exist"),
+        (["speech.wav", "-o", "out", "--style", "s9"], 2, "not trained on a subject s9"),
+        (["speech.wav", "-o", "out", "--style", "s1"], 2, "does not know its subjects' manners"),
+        (["speech.wav", "-o", "out", "--style", "toy:s9_00"], 3, "toy has no clip s9_00"),
+        (["speech.wav", "-o", "out", "--template", "toy:s9"], 3, "toy has no subject s9"),
+        (["speech.wav", "-o", "out", "--template", "speech.wav"], 2, "cannot be read as a face"),
+        (["speech.wav", "-o", "out", "--checkpoint", "toy"], 3, "toy/config.json does not exist"),
+        (["speech.wav", "-o", "a.csv"], 3, "the mesh grid is of no face model"),
+    ],
+)
+def test_what_cannot_be_is_told(
+    place: Path, capsys: pytest.CaptureFixture[str], words: list[str], code: int, said: str
+) -> None:
+    given = {"--checkpoint": "run", "--template": "toy:s4", "--style": "toy:s1_01"}
+    rest = [word for name, value in given.items() if name not in words for word in (name, value)]
+    assert run(*words, *rest) == code
+    assert said in capsys.readouterr().err
+    assert not list(Path().glob("a.*"))
+
+
+def test_who_was_trained_on_is_a_manner_too(place: Path) -> None:
+    codes = np.random.default_rng(0).normal(size=(2, 32)).astype(np.float32)
+    sha256 = np.array(file_sha256(Path("run/model.safetensors")))
+    write_npz(Path("run") / STYLES_FILE, {"codes": codes, "weights_sha256": sha256})
+    found = {}
+    for style in (["--style", "s2"], []):
+        assert run("speech.wav", "--checkpoint", "run", "--template", "toy:s4", *style, "-o", "a.npz") == 0
+        found[len(style)] = in_head(Path("a.npz"))
+    trained, sound = toy_trained(), Sound(soundfile.read("speech.wav", dtype="float32")[0], 16_000)
+    for number, code in ((2, codes[1:]), (0, codes.mean(axis=0, keepdims=True))):
+        blocks = animate(trained, sound, template=CORPUS.templates["s4"], style=torch.from_numpy(code))
+        np.testing.assert_allclose(found[number], np.concatenate(list(blocks)), atol=SAME_M)
+
+
+def test_a_model_without_manner_says_so(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved(place / "rival", toy_trained("meshtalk"))
+    words = ["--checkpoint", "rival", "--template", "toy:s4", "--style", "toy:s1_01"]
+    assert run("speech.wav", *words, "-o", "a.npz") == 0
+    assert "note: meshtalk has no manner of speaking" in capsys.readouterr().out
+    assert run("speech.wav", *words, "-o", "b.npz", "--stream") == 2
+    assert "cannot follow a live one" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_every_kind_of_output(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    regions = regions_of("canonical")
+    mesh = Topology("canonical", len(regions.template), regions.faces.astype(np.int32), masks_of(regions))
+    trained = toy_trained(mesh=mesh, moves=2e-4)
+    saved(place / "canonical", trained)
+    np.save("face.npy", regions.template.astype(np.float32))
+    still = np.zeros((1, 8, mesh.n_verts, 3), np.float32)
+    style = Style(torch.from_numpy(still), torch.ones(1, 8, dtype=torch.bool), torch.tensor([0]))
+    with torch.no_grad():
+        code = audio2face(trained).encode_style(style).numpy()
+    sha256 = np.array(file_sha256(Path("canonical/model.safetensors")))
+    write_npz(Path("canonical") / STYLES_FILE, {"codes": np.repeat(code, 2, axis=0), "weights_sha256": sha256})
+    words = ["--checkpoint", "canonical", "--template", "face.npy", "--as", "mp4", "--as", "glb", "--as", "csv"]
+    assert run("other.flac", *words, "-o", "out") == 0
+    assert "ARKit's weights tell" in capsys.readouterr().out
+    assert {path.name for path in Path("out").iterdir()} == {"other.mp4", "other.glb", "other.csv", "other.wav"}
+    rows = Path("out/other.csv").read_text().splitlines()
+    assert len(rows) == 16
+    assert len(rows[1].split(",")) == 2 + len(ARKIT_NAMES) + 9
+    with av.open("out/other.mp4") as video:
+        (pictures,) = video.streams.video
+        (sound,) = video.streams.audio
+        assert sum(1 for _ in video.decode(pictures)) == 15
+        assert float(sound.duration * sound.time_base) == pytest.approx(0.5, abs=0.06)  # type: ignore[operator]
+    head = Path("out/other.glb").read_bytes()
+    about = json.loads(head[20 : 20 + int.from_bytes(head[12:16], "little")])
+    assert about["animations"][0]["extras"]["sound"] == {"uri": "other.wav", "start_s": 0.0}
+    assert len(about["meshes"][0]["primitives"][0]["attributes"]) == 2
