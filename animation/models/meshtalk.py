@@ -40,6 +40,9 @@ class MeshTalkOptions(ModelOptions):
     head_width: int = Field(default=32, ge=2, le=512, description="Of what the prior knows for each head.")
     gumbel_temperature: float = Field(default=1.0, gt=0, le=100, description="Of the choices while training.")
     cross_weight: float = Field(default=1.0, ge=0, description="Of the cross-modality loss, beside the distance.")
+    past_noise: float = Field(
+        default=0.3, ge=0, le=1, description="Share of past frames that the prior sees wrong while it trains."
+    )
     temperature: float = Field(default=0.0, ge=0, le=10, description="Of the prior; 0: the most probable choice.")
 
 
@@ -93,22 +96,27 @@ class MeshTalk(AnimationModel):
 
     def reconstruct(self, batch: Batch) -> Float[Tensor, "n_batch n_frames n_verts 3"]:
         """Displacements through the latent, from speech and the true expression: what the prior can reach at best."""
-        codes = self._logits(batch, batch.displacement).argmax(dim=-1)
+        codes = self._fused(batch.audio, batch.displacement, batch.frame_mask).argmax(dim=-1)
         return self._face(batch.template, F.one_hot(codes, self.options.classes).to(batch.audio.dtype))
 
     def _prior_loss(self, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad():
-            codes: Codes = self._logits(batch, batch.displacement).argmax(dim=-1)
-        logits = self.prior.logits(batch.audio, codes, mask=batch.frame_mask)
+            codes: Codes = self._fused(*_without_padding(batch)).argmax(dim=-1)
+        logits = self.prior.logits(batch.audio, codes, past=self._spoilt(codes), mask=batch.frame_mask)
         surprise = F.cross_entropy(logits.permute(0, 3, 1, 2), codes, reduction="none").mean(dim=2)
         loss = mean_over_frames(surprise, batch.frame_mask)
         right = (logits.argmax(dim=-1) == codes).to(logits.dtype).mean(dim=2)
         return {LOSS: loss, "surprise": loss, "right": mean_over_frames(right, batch.frame_mask)}
 
+    def _spoilt(self, codes: Codes) -> Codes:
+        """Some frames with the choices of another clip: a prior that trusts its past alone does not hear the speech."""
+        if not self.training or self.options.past_noise == 0:
+            return codes
+        wrong = self.noise.uniform(codes[:, :, :1].float()) < self.options.past_noise
+        return torch.where(wrong, _another(codes), codes)
+
     def _latent_loss(self, batch: Batch) -> dict[str, Tensor]:
-        mask = batch.frame_mask
-        truth = batch.displacement * mask[:, :, None, None]
-        audio = batch.audio * mask[:, :, None]
+        audio, truth, mask = _without_padding(batch)
         own = self._coded(self._fused(audio, truth, mask))
         heard = self._coded(self._fused(audio, _another(truth), mask))
         seen = self._coded(self._fused(_another(audio), truth, _another(mask)))
@@ -127,10 +135,10 @@ class MeshTalk(AnimationModel):
         vertices = torch.as_tensor(self.shape.masks[mask], device=squared.device)
         return squared[:, :, vertices].sum(dim=2) / self.shape.n_verts
 
-    def _logits(self, batch: Batch, displacement: Tensor) -> Float[Tensor, "n_batch n_frames n_heads n_classes"]:
-        return self._fused(batch.audio, displacement, batch.frame_mask)
-
-    def _fused(self, audio: Tensor, displacement: Tensor, mask: FrameMask) -> Tensor:
+    def _fused(
+        self, audio: Tensor, displacement: Tensor, mask: FrameMask
+    ) -> Float[Tensor, "n_batch n_frames n_heads n_classes"]:
+        """Logits of the latent."""
         heard = self.speech(audio, mask)
         seen = self.expression(displacement.flatten(2) / DISPLACEMENT_SCALE)
         logits = self.choose(self.fuse_norm(leaky(self.fuse(torch.cat([heard, seen], dim=2)))))
@@ -146,6 +154,12 @@ class MeshTalk(AnimationModel):
     def _face(self, template: Tensor, coded: Tensor) -> Tensor:
         coordinates = self.decoder(template.flatten(1), coded.flatten(2)) * DISPLACEMENT_SCALE
         return coordinates.unflatten(2, (-1, 3))
+
+
+def _without_padding(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Speech and displacements with zeros as padding, since they take the place of another clip's; and the mask."""
+    mask = batch.frame_mask
+    return batch.audio * mask[:, :, None], batch.displacement * mask[:, :, None, None], mask
 
 
 def _another(values: Tensor) -> Tensor:

@@ -40,10 +40,10 @@ class Prior(nn.Module):
         return 1 + sum(DILATIONS)
 
     def logits(
-        self, audio: Float[Tensor, "n_batch n_frames n_audio"], codes: Codes, *, mask: FrameMask | None
+        self, audio: Float[Tensor, "n_batch n_frames n_audio"], codes: Codes, *, past: Codes, mask: FrameMask | None
     ) -> Float[Tensor, "n_batch n_frames n_heads n_classes"]:
-        """Of every category, given the true ones before it."""
-        before = self._embedded(codes[:, :-1])
+        """Of every category, given those before it: of its frame in `codes`, of the frames before in `past`."""
+        before = self._embedded(past[:, :-1])
         start = self.start.expand(len(codes), 1, -1)
         hidden = self._hidden(self.speech(audio, mask), torch.cat([start, before], dim=1))
         for head in range(self.heads - 1):

@@ -139,7 +139,7 @@ def test_the_prior_samples_what_its_logits_say() -> None:
     prior, audio = wild_prior(), torch.randn(2, 40, N_AUDIO, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         codes = prior.sample(audio, temperature=0.0, generator=torch.Generator())
-        logits = prior.logits(audio, codes, mask=None)
+        logits = prior.logits(audio, codes, past=codes, mask=None)
     assert len(codes.unique()) > 2
     torch.testing.assert_close(logits.argmax(dim=-1), codes)
 
@@ -150,7 +150,11 @@ def test_the_prior_sees_only_what_was_chosen_before() -> None:
     changed = codes.clone()
     changed[0, 10, 2] = (changed[0, 10, 2] + 1) % 5
     with torch.no_grad():
-        moved = (prior.logits(audio, changed, mask=None) - prior.logits(audio, codes, mask=None)).abs().amax(dim=-1)[0]
+        moved = (
+            (prior.logits(audio, changed, past=changed, mask=None) - prior.logits(audio, codes, past=codes, mask=None))
+            .abs()
+            .amax(dim=-1)[0]
+        )
     assert moved[:10].max() == 0
     assert moved[10, :3].max() == 0
     assert moved[10, 3] > 0
