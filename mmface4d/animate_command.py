@@ -55,15 +55,16 @@ def animate(
     import json
 
     targets = _targets(audio, output)
-    wanted = _wanted(output, kinds)
     from mmface4d.animator import open_animator
 
-    animator = open_animator(checkpoint, template=template, style=style, device=device, stream=stream)
+    animator = open_animator(
+        checkpoint, template=template, style=style, kinds=_wanted(output, kinds), device=device, stream=stream
+    )
     done: list[Animated] = []
     failed: list[str] = []
     for path, target in zip(audio, targets, strict=True):
         with _failures(path, failed, several=len(audio) > 1):
-            done.append(animator.make(path, target, kinds=wanted))
+            done.append(animator.make(path, target))
     if as_json:
         click.echo(json.dumps([asdict(each) for each in done], indent=1))
     else:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from animation.training.checkpoint import Trained
     from animation.use.generate import StyleCode
 
+MOST_VERTICES = 10_000_000
 TEMPLATES = ".ply, .obj, .npy, a sequence's .npz, or DATA:SUBJECT"
 
 
@@ -117,7 +118,7 @@ def _clip_of(data: Path, name: str) -> "tuple[Clip, Vertices]":
 
 def _read_npy(path: Path) -> Vertices:
     read = map_npy(path, hint="give an array of n vertices x 3, metres")
-    if read.ndim != 2 or read.shape[1] != 3 or read.dtype.kind != "f":
+    if read.ndim != 2 or read.shape[1] != 3 or len(read) > MOST_VERTICES or read.dtype.kind != "f":
         raise InputError(f"{path} holds {read.dtype} {read.shape}", hint="give an array of n vertices x 3, metres")
     return np.array(read, dtype=np.float32)
 

@@ -3,14 +3,18 @@
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmface4d.arrays import Vertices
-from mmface4d.errors import InputError, ModelError
+from mmface4d.arrays import Faces, Vertices
+from mmface4d.errors import InputError, ModelError, UsageError
 from mmface4d.files import atomic_path, file_sha256
 from mmface4d.progress import progress
-from mmface4d.sequence import MeshSequence, load_sequence
+from mmface4d.sequence import load_sequence
+
+if TYPE_CHECKING:
+    from animation.use.arkit import ArkitShapes
 
 BLOCK_FRAMES = 32
 
@@ -66,16 +70,11 @@ def write_glb(path: Path, sequence: Path, *, sound: Path) -> None:
             (Path(folder) / f"{path.stem}.glb").replace(partial)
 
 
-def write_csv(path: Path, sequence: Path, *, template: Vertices, model: str) -> str:
-    """ARKit's 52 weights for Live Link Face; how well they tell the motion, in words.
-
-    Raises InputError where the mesh is not that of a face model with ARKit's shapes.
-    """
-    from animation.use.arkit import ArkitFitter, arkit_shapes, write_arkit_csv
+def write_csv(path: Path, sequence: Path, *, template: Vertices, shapes: "ArkitShapes") -> str:
+    """ARKit's 52 weights for Live Link Face; how well they tell the motion, in words."""
+    from animation.use.arkit import ArkitFitter, write_arkit_csv
     from animation.use.sequence_file import TURN
 
-    names, shapes_m = _expressions(model, load_sequence(sequence))
-    shapes = arkit_shapes(names, shapes_m)
     fitter, read = ArkitFitter(shapes), load_sequence(sequence)
 
     def blocks() -> Iterator[np.ndarray]:
@@ -89,15 +88,16 @@ def write_csv(path: Path, sequence: Path, *, template: Vertices, model: str) -> 
     return f"ARKit's weights tell {fitter.told_share:.1%} of the motion, {fitter.left_rms_mm:.3f} mm rms are left"
 
 
-def _expressions(model: str, sequence: MeshSequence) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names and shapes of the face model that a sequence is of; raises InputError where it is of none."""
+def shapes_of_model(name: str, faces: Faces) -> "ArkitShapes":
+    """ARKit's shapes on the mesh of a face model; raises InputError where the model or its shapes are not to be had."""
+    from animation.use.arkit import arkit_shapes
     from reconstruct.models.library import load_model
 
     hint = "ARKit's weights can be told of animations of the models canonical and ict"
     try:
-        known = load_model(model)
-    except ModelError as error:
-        raise InputError(f"the mesh {model} is of no face model: {error.message}", hint=hint) from error
-    if not np.array_equal(known.faces, sequence.faces):
-        raise InputError(f"the mesh is not that of the face model {model} here", hint=hint)
-    return known.expression_names, known.expression_basis
+        known = load_model(name)
+    except (ModelError, UsageError) as error:
+        raise InputError(f"the mesh {name} is of no face model: {error.message}", hint=hint) from error
+    if not np.array_equal(known.faces, faces):
+        raise InputError(f"the mesh is not that of the face model {name} here", hint=hint)
+    return arkit_shapes(known.expression_names, known.expression_basis)

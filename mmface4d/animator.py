@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from mmface4d.animate_command import Animated
 from mmface4d.animate_inputs import open_style, open_template
-from mmface4d.animate_outputs import put_sound, write_csv, write_glb, write_mp4
+from mmface4d.animate_outputs import put_sound, shapes_of_model, write_csv, write_glb, write_mp4
 from mmface4d.arrays import Vertices
 
 if TYPE_CHECKING:
     from animation.audio.encoder import AudioEncoder
     from animation.audio.speech_file import SpeechFile
     from animation.training.checkpoint import Trained
+    from animation.use.arkit import ArkitShapes
     from animation.use.generate import Frames
 
 STEP_S = 0.1  # of sound that comes at a time, where it is heard live
@@ -30,15 +31,17 @@ class Animator:
     encoder: "AudioEncoder"
     template: Vertices
     style: Any  # Style | StyleCode
+    kinds: Sequence[str]
     stream: bool
+    shapes: "ArkitShapes | None"  # where weights are wanted
     notes: list[str] = field(default_factory=list)
 
-    def make(self, audio: Path, target: Path, *, kinds: Sequence[str]) -> Animated:
+    def make(self, audio: Path, target: Path) -> Animated:
         """Writes TARGET.npz and so on; raises InputError where the sound cannot be used."""
         from animation.audio.speech_file import open_speech_file
 
         target.parent.mkdir(parents=True, exist_ok=True)
-        files = {kind: target.with_name(f"{target.name}.{kind}") for kind in kinds}
+        files = {kind: target.with_name(f"{target.name}.{kind}") for kind in self.kinds}
         wav = target.with_name(f"{target.name}.wav") if WITH_SOUND & files.keys() else None
         started = time.process_time()
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".animate") as folder, open_speech_file(audio) as it:
@@ -87,15 +90,15 @@ class Animator:
             write_mp4(files["mp4"], sequence, sound=sound)
         if "glb" in files:
             write_glb(files["glb"], sequence, sound=sound)
-        if "csv" not in files:
+        if "csv" not in files or self.shapes is None:
             return []
-        model = self.trained.preprocessing.topology.name
-        return [write_csv(files["csv"], sequence, template=self.template, model=model)]
+        return [write_csv(files["csv"], sequence, template=self.template, shapes=self.shapes)]
 
 
 def open_animator(
-    checkpoint: Path, *, template: str, style: str | None, device: str = "cpu", stream: bool = False
-) -> Animator:
+    checkpoint: Path, *, template: str, style: str | None, kinds: Sequence[str], device: str = "cpu",
+    stream: bool = False,
+) -> Animator:  # fmt: skip
     """Opens everything, and says at once what of it cannot be used."""
     from animation.audio.registry import open_same_encoder
     from animation.device import usable_device
@@ -110,4 +113,6 @@ def open_animator(
     manner = open_style(style, trained, checkpoint)
     ignored = style is not None and trained.model.capabilities.style == "none"
     notes = [f"{trained.preprocessing.model} has no manner of speaking: --style changes nothing"] if ignored else []
-    return Animator(trained, encoder, face, manner, stream, notes)
+    mesh = trained.preprocessing.topology
+    shapes = shapes_of_model(mesh.name, mesh.faces) if "csv" in kinds else None
+    return Animator(trained, encoder, face, manner, kinds, stream, shapes, notes)

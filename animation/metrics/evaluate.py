@@ -46,16 +46,11 @@ def evaluate(
     `seeds` choose the drivers. Raises InputError where the corpus has another topology, the encoder is not the one of
     the training, or nothing can be measured.
     """
-    from animation.audio.registry import open_encoder
+    from animation.audio.registry import open_same_encoder
 
     wanted = trained.preprocessing
     _check_fits(trained, corpus)
-    encoder = open_encoder(wanted.encoder.spec)
-    if encoder.identity != wanted.encoder.identity:
-        raise InputError(
-            f"the encoder {wanted.encoder.spec} is not the one of the training: {encoder.identity}",
-            hint="use the same weights and versions as in the training",
-        )
+    encoder = open_same_encoder(wanted.encoder.spec, wanted.encoder.identity)
     prepared = prepare(
         corpus, encoder=encoder, fps=wanted.fps, normalisation=wanted.normalisation, cache=cache, splits={split}
     )
