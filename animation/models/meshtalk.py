@@ -41,7 +41,7 @@ class MeshTalkOptions(ModelOptions):
     gumbel_temperature: float = Field(default=1.0, gt=0, le=100, description="Of the choices while training.")
     cross_weight: float = Field(default=1.0, ge=0, description="Of the cross-modality loss, beside the distance.")
     past_noise: float = Field(
-        default=0.3, ge=0, le=1, description="Share of past frames that the prior sees wrong while it trains."
+        default=0.7, ge=0, le=1, description="Share of past frames that the prior sees wrong while it trains."
     )
     temperature: float = Field(default=0.0, ge=0, le=10, description="Of the prior; 0: the most probable choice.")
 

@@ -67,4 +67,4 @@ def test_the_regulariser_makes_components_regional() -> None:
     regional, not_so = (
         exclusion_score(trained("audio2face", reg_weight=0.01, **more)) for more in ({}, {"regional": False})
     )
-    assert regional < 0.5 * not_so
+    assert regional < 0.6 * not_so
