@@ -1,12 +1,13 @@
 """What `animate` is given: a neutral face, and a manner of speaking, from whatever holds them."""
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmface4d.arrays import Vertices
+from mmface4d.arrays import Faces, Vertices
 from mmface4d.errors import InputError, UsageError
 from mmface4d.names import safe_name
 from mmface4d.npy import map_npy
@@ -21,10 +22,19 @@ if TYPE_CHECKING:
     from animation.use.generate import StyleCode
 
 MOST_VERTICES = 10_000_000
+NPY = "give an array of n vertices x 3, metres"
 TEMPLATES = ".ply, .obj, .npy, a sequence's .npz, or DATA:SUBJECT"
 
 
-def open_template(text: str) -> Vertices:
+@dataclass(frozen=True)
+class Face:
+    """A neutral face in the head frame, metres; its triangles, where the file has some."""
+
+    vertices: Vertices
+    faces: Faces | None = None
+
+
+def open_template(text: str) -> Face:
     """The neutral face in a file, or that of a subject of some data; raises InputError where there is none."""
     data, subject = in_data(text)
     if data is not None:
@@ -33,21 +43,14 @@ def open_template(text: str) -> Vertices:
         corpus = open_speech_corpus(data)
         if subject not in corpus.templates:
             raise InputError(f"{data} has no subject {subject}", hint=f"it has {_few(corpus.templates)}")
-        return corpus.templates[subject]
+        return Face(corpus.templates[subject], corpus.topology.faces)
     path = Path(text)
     if not path.is_file():
         raise InputError(f"{text} does not exist", hint=f"give a neutral face: {TEMPLATES}")
-    if path.suffix == ".ply":
-        return read_ply(path).vertices.astype(np.float32)
-    if path.suffix == ".obj":
-        from reconstruct.models.obj import read_obj_vertices
-
-        return read_obj_vertices(path).astype(np.float32)
-    if path.suffix == ".npy":
-        return _read_npy(path)
-    if path.suffix == ".npz":
-        return sequence_clip(path)[1]
-    raise UsageError(f"{text} cannot be read as a face", hint=f"it can be {TEMPLATES}")
+    readers = {".ply": _read_ply, ".obj": _read_obj, ".npy": _read_npy, ".npz": _read_sequence}
+    if path.suffix not in readers:
+        raise UsageError(f"{text} cannot be read as a face", hint=f"it can be {TEMPLATES}")
+    return readers[path.suffix](path)
 
 
 def open_style(text: str | None, trained: "Trained", checkpoint: Path) -> "Style | StyleCode":
@@ -116,11 +119,26 @@ def _clip_of(data: Path, name: str) -> "tuple[Clip, Vertices]":
     raise InputError(f"{data} has no clip {name}", hint=f"it has {_few([clip.name for clip in corpus.clips])}")
 
 
-def _read_npy(path: Path) -> Vertices:
-    read = map_npy(path, hint="give an array of n vertices x 3, metres")
+def _read_ply(path: Path) -> Face:
+    mesh = read_ply(path)
+    return Face(mesh.vertices.astype(np.float32), mesh.faces if len(mesh.faces) else None)
+
+
+def _read_obj(path: Path) -> Face:
+    from reconstruct.models.obj import read_obj_vertices
+
+    return Face(read_obj_vertices(path).astype(np.float32))
+
+
+def _read_npy(path: Path) -> Face:
+    read = map_npy(path, hint=NPY)
     if read.ndim != 2 or read.shape[1] != 3 or len(read) > MOST_VERTICES or read.dtype.kind != "f":
-        raise InputError(f"{path} holds {read.dtype} {read.shape}", hint="give an array of n vertices x 3, metres")
-    return np.array(read, dtype=np.float32)
+        raise InputError(f"{path} holds {read.dtype} {read.shape}", hint=NPY)
+    return Face(np.array(read, dtype=np.float32))
+
+
+def _read_sequence(path: Path) -> Face:
+    return Face(sequence_clip(path)[1], load_sequence(path).faces)
 
 
 def _few(names: object) -> str:

@@ -33,7 +33,7 @@ def put_sound(audio: Path, wav: Path) -> None:
             with atomic_path(wav) as partial:
                 made.replace(partial)
         elif not wav.is_file() or file_sha256(wav) != file_sha256(made):
-            raise InputError(f"{wav} exists and is not the sound of {audio}", hint="choose another name for the output")
+            raise InputError(f"{wav} exists and is not the sound of {audio}", hint="choose another name, or delete it")
 
 
 def write_mp4(path: Path, sequence: Path, *, sound: Path) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mmface4d.animate_command import Animated
 from mmface4d.animate_inputs import open_style, open_template
 from mmface4d.animate_outputs import put_sound, shapes_of_model, write_csv, write_glb, write_mp4
@@ -109,10 +111,12 @@ def open_animator(
     record = trained.preprocessing.encoder
     encoder = open_same_encoder(record.spec, record.identity, device=device)
     face = open_template(template)
-    check_template(face, trained.preprocessing, name=template)
+    check_template(face.vertices, trained.preprocessing, name=template)
     manner = open_style(style, trained, checkpoint)
+    mesh = trained.preprocessing.topology
     ignored = style is not None and trained.model.capabilities.style == "none"
     notes = [f"{trained.preprocessing.model} has no manner of speaking: --style changes nothing"] if ignored else []
-    mesh = trained.preprocessing.topology
+    if face.faces is not None and not np.array_equal(face.faces, mesh.faces):
+        notes.append(f"the triangles of {template} are not those of the training data: is it the same mesh?")
     shapes = shapes_of_model(mesh.name, mesh.faces) if "csv" in kinds else None
-    return Animator(trained, encoder, face, manner, kinds, stream, shapes, notes)
+    return Animator(trained, encoder, face.vertices, manner, kinds, stream, shapes, notes)

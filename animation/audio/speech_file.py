@@ -16,7 +16,7 @@ from animation.audio.long_speech import LongSpeech
 from animation.data.check import LEAST_RATE_HZ, MOST_RATE_HZ, SILENT
 from animation.data.sound_files import MOST_SAMPLES
 from mmface4d.errors import InputError, MissingBackendError
-from mmface4d.files import atomic_path
+from mmface4d.files import atomic_path, disk_full_is_an_error
 
 BLOCK_SAMPLES = 1 << 16
 BYTES_A_SAMPLE = 4
@@ -37,7 +37,7 @@ def open_speech_file(path: Path) -> Iterator[SpeechFile]:
 
     Raises InputError that names the file where it is no sound, silent, cut short, or has samples that are no numbers.
     """
-    with tempfile.TemporaryFile() as kept:
+    with disk_full_is_an_error(Path(tempfile.gettempdir())), tempfile.TemporaryFile() as kept:
         told = _Told()
         duration_s, rate_hz = _convert(path, kept, told)
         if told.loudest < SILENT:

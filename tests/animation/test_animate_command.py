@@ -20,14 +20,16 @@ from animation.use.style import style_of_clip
 from corpus.presets.clip import open_clip
 from corpus.presets.sound import cut_sound
 from mmface4d.cli import main
-from mmface4d.files import file_sha256
+from mmface4d.files import file_sha256, write_json
 from mmface4d.mesh_text import obj_text, ply_bytes
 from mmface4d.npz import write_npz
 from mmface4d.sequence import load_sequence
 from mmface4d.sequence_clips import masks_of, regions_of
+from mmface4d.withdrawal import MARK
 from tests.animation.test_generate import SAME_M, voice
 from tests.animation.toy_corpus import grid, toy_corpus
 from tests.animation.toy_trained import audio2face, saved, toy_trained
+from tests.corpus.talking_head import write_spoken
 
 CORPUS = toy_corpus(sentences=2, n_frames=30)
 
@@ -178,6 +180,22 @@ def test_a_model_without_manner_says_so(place: Path, capsys: pytest.CaptureFixtu
     assert "cannot follow a live one" in capsys.readouterr().err
 
 
+def test_another_mesh_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("face.ply").write_bytes(ply_bytes(CORPUS.templates["s4"], grid()[1][::-1]))
+    words = ["--checkpoint", "run", "--template", "face.ply", "--style", "toy:s1_01"]
+    assert run("speech.wav", *words, "-o", "a.npz") == 0
+    assert "the triangles of face.ply are not those of the training data" in capsys.readouterr().out
+
+
+def test_who_has_withdrawn_shows_no_manner(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_spoken(place / "lab")
+    mark = {"format": 1, "subject": "P01", "withdrawn": "2026-01-01"}
+    write_json(place / "lab" / "takes" / "one" / MARK, mark)
+    for given in (["--style", "lab/one.npz", "--template", "toy:s4"], ["--template", "lab/one.npz"]):
+        assert run("speech.wav", "--checkpoint", "run", *given, "-o", "a.npz") == 3
+        assert "is withdrawn" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_every_kind_of_output(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     regions = regions_of("canonical")
@@ -207,3 +225,9 @@ def test_every_kind_of_output(place: Path, capsys: pytest.CaptureFixture[str]) -
     about = json.loads(head[20 : 20 + int.from_bytes(head[12:16], "little")])
     assert about["animations"][0]["extras"]["sound"] == {"uri": "other.wav", "start_s": 0.0}
     assert len(about["meshes"][0]["primitives"][0]["attributes"]) == 2
+    # what was made shows a manner, and a face
+    words = ["--checkpoint", "canonical", "--template", "said/speech.npz", "--style", "said/speech.npz"]
+    assert run("speech.wav", *words[:2], "--template", "face.npy", "-o", "said") == 0
+    assert run("other.flac", *words, "-o", "again.npz") == 0
+    assert capsys.readouterr().out.count("note:") == 0
+    assert load_sequence(Path("again.npz")).vertices.shape == (15, mesh.n_verts, 3)

@@ -103,12 +103,15 @@ def test_what_is_animated_is_what_is_evaluated(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.concatenate(list(blocks)), wanted, atol=SAME_M)
 
 
-@pytest.mark.parametrize("name", ["faceformer", "meshtalk"])
-def test_models_without_a_halo_fade_from_window_to_window(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "options"), [("faceformer", {}), ("meshtalk", {}), ("audio2face", {"instance_norm": True})]
+)
+def test_models_without_a_halo_fade_from_window_to_window(
+    name: str, options: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(generate, "WINDOW_S", 1.0)
     monkeypatch.setattr(generate, "FADE_S", 0.2)
-    trained, style = toy_trained(name), usual_style(toy_trained(name))
-    assert isinstance(style, Style)
+    trained, style = toy_trained(name, **options), random_style()
     sound = Sound(voice(2.5), RATE_HZ)
     short = replace(sound, samples=sound.samples[: round(0.9 * RATE_HZ)])
     alone = np.concatenate(list(animate(trained, short, template=TEMPLATE, style=style)))
