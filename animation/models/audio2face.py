@@ -45,7 +45,7 @@ class Audio2FaceOptions(ModelOptions):
     composite: bool = Field(default=True, description="false: without the driver's modulation.")
     regional: bool = Field(default=True, description="false: without the regulariser.")
     reg: Literal["exclusive", "l1"] = Field(default="exclusive", description="l1: the authors' code.")
-    reg_weight: float = Field(default=1e-3, ge=0, description="Of the regulariser, beside the mean squared distance.")
+    reg_weight: float = Field(default=5e-4, ge=0, description="Of the regulariser, beside the mean squared distance.")
 
 
 class Audio2Face(ChunkableModel):
