@@ -1,6 +1,10 @@
 """`mmface4d animate` as people run it."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import av
@@ -194,6 +198,22 @@ def test_who_has_withdrawn_shows_no_manner(place: Path, capsys: pytest.CaptureFi
     for given in (["--style", "lab/one.npz", "--template", "toy:s4"], ["--template", "lab/one.npz"]):
         assert run("speech.wav", "--checkpoint", "run", *given, "-o", "a.npz") == 3
         assert "is withdrawn" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_killed_process_leaves_nothing_that_looks_whole(place: Path) -> None:
+    with soundfile.SoundFile("long.wav", "w", 16_000, 1) as file:
+        for _ in range(20):
+            file.write(voice(60.0))
+    words = [sys.executable, "-m", "mmface4d.cli", "animate", "long.wav", *USUAL, "-o", "out"]
+    process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    started = time.monotonic()
+    while not list(Path("out").glob(".long.*.npz")) and time.monotonic() - started < 60:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert [path.name for path in Path("out").iterdir() if path.name[0] != "."] == ["long.wav"]
+    assert Path("out/long.wav").read_bytes() == Path("long.wav").read_bytes()
 
 
 @pytest.mark.slow

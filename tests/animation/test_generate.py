@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import soundfile
 import soxr
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from animation.audio.align import align
@@ -32,6 +33,8 @@ from animation.use.features import FrameFeatures
 from animation.use.generate import Drawer, animate, frames_of
 from animation.use.style import style_of_clip, style_of_subject, usual_style
 from mmface4d.errors import InputError, UsageError
+from mmface4d.files import file_sha256
+from mmface4d.npz import write_npz
 from tests.animation.toy_corpus import RATE_HZ, ToyEncoder, grid, toy_clip, toy_corpus
 from tests.animation.toy_trained import SUBJECTS, audio2face, saved, toy_trained
 
@@ -217,6 +220,26 @@ def test_damaged_sounds_are_refused(tmp_path: Path) -> None:
         list(animate(trained, Sound(voice(0.02), RATE_HZ), template=TEMPLATE, style=random_style()))
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kind=st.sampled_from(["wav", "flac", "ogg"]),
+    changes=st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), max_size=6),
+    cut=st.integers(0, 4000),
+)
+def test_hostile_sounds_are_read_or_refused(
+    tmp_path: Path, kind: str, changes: list[tuple[int, int]], cut: int
+) -> None:
+    path = tmp_path / f"hostile.{kind}"
+    if not (good := tmp_path / f"good.{kind}").exists():
+        soundfile.write(good, voice(0.2), 16_000)
+    data = bytearray(good.read_bytes())
+    for place, value in changes:
+        data[place % len(data)] = value
+    path.write_bytes(bytes(data[: cut or None]))
+    with suppress(InputError), open_speech_file(path) as heard:  # and nothing else
+        list(token_pieces(heard.speech, LogMel()))
+
+
 @pytest.mark.parametrize(
     ("template", "said"),
     [
@@ -250,6 +273,7 @@ def test_styles_of_subjects_are_means_of_their_clips(tmp_path: Path) -> None:
     scale = trained.preprocessing.normalisation
     prepared = prepare(corpus, encoder=LogMel(), fps=30.0, normalisation=scale, cache=tmp_path / "cache")
     folder = saved(tmp_path / "run", trained)
+    sha256 = file_sha256(folder / "model.safetensors")
     assert read_styles(folder, trained) is None
     write_styles(folder, trained.model, prepared)
     codes = read_styles(folder, trained)
@@ -275,9 +299,18 @@ def test_styles_of_subjects_are_means_of_their_clips(tmp_path: Path) -> None:
     again = saved(tmp_path / "again", trained)
     (again / STYLES_FILE).write_bytes((folder / STYLES_FILE).read_bytes())
     assert read_styles(again, trained) is None
-    (folder / STYLES_FILE).write_bytes(b"PK nonsense")
-    with pytest.raises(InputError, match="damaged"):
-        read_styles(folder, trained)
+    good = (folder / STYLES_FILE).read_bytes()
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        data = bytearray(good[: int(random.integers(len(good) + 1))])
+        for place in random.integers(0, max(len(data), 1), 3).tolist():
+            data[place : place + 1] = bytes([int(random.integers(256))])
+        (folder / STYLES_FILE).write_bytes(bytes(data))
+        with suppress(InputError):  # and nothing else
+            read_styles(folder, toy_trained())
+    write_npz(folder / STYLES_FILE, {"codes": codes.values.numpy()[:1], "weights_sha256": np.array(sha256)})
+    with pytest.raises(InputError, match="does not hold the styles of 2 subjects"):
+        read_styles(folder, toy_trained())
 
 
 def test_who_is_not_known_has_no_style() -> None:
