@@ -27,6 +27,7 @@ STYLE = "02"  # the sentence that shows the manner
 INNER_LIPS = (13, 14)  # MediaPipe's points in the middle of the upper and the lower lip
 SIZE = (360, 480)  # of one face in the video
 TURN_DEG = 20.0
+SHOWN = 4  # frames beside the video
 SETTINGS = ("optimiser.rate=1e-3", "optimiser.schedule=cosine", "batches.crop_frames=60")
 OPTIONS = {"channels": 64, "driver_channels": 64}
 MM_PER_M = 1000.0
@@ -48,7 +49,7 @@ class Said:
 @click.argument("work", type=click.Path(path_type=Path))
 @click.option("--actors", default=2, show_default=True)
 @click.option("--sentences", default=4, show_default=True, help="Of each actor, to train on.")
-@click.option("--updates", default=600, show_default=True)
+@click.option("--updates", default=300, show_default=True)
 @click.option("--seed", default=11, show_default=True)
 @click.option("--video", type=click.Path(path_type=Path), help="Where the first actor's MP4 goes.")
 def main(work: Path, actors: int, sentences: int, updates: int, seed: int, video: Path | None) -> None:
@@ -57,16 +58,16 @@ def main(work: Path, actors: int, sentences: int, updates: int, seed: int, video
     seconds = {"reconstruct": run("reconstruct", lab, "--one-actor")}
     corpus = open_speech_corpus(lab)
     held_out = [clip for clip in corpus.clips if clip.sentence == HELD_OUT.id]
-    clips = write_training_clips(corpus, work / "clips")
-    seconds["train"] = train(clips, work / "run", updates=updates)
+    clips, own = write_training_clips(corpus, work / "clips"), work / f"updates-{updates}"
+    seconds["train"] = train(clips, own / "run", updates=updates)
     say({"seconds": seconds})
     found: dict[str, Any] = {}
     for number, clip in enumerate(held_out):
-        spoken = speak(corpus, clip, clips, work=work)
+        spoken = speak(corpus, clip, clips, work=own)
         truth = true_motion(HELD_OUT, seed=seed + number)
         found[clip.subject] = measured(corpus, spoken, truth)
         if number == 0 and video is not None:
-            write_pair(video, spoken, corpus.topology.faces, sound=work / "spoken" / f"{clip.name}.wav", fps=clip.fps)
+            write_pair(video, spoken, corpus.topology.faces, sound=own / "sounds" / f"{clip.name}.wav", fps=clip.fps)
     print_json({"data": described(corpus, held_out), "updates": updates, "held_out": HELD_OUT.text, "actors": found})
 
 
@@ -179,15 +180,29 @@ def described(corpus: "SpeechCorpus", held_out: Sequence["Clip"]) -> dict[str, A
 
 
 def write_pair(path: Path, said: Said, faces: np.ndarray, *, sound: Path, fps: float) -> None:
-    """A video: on the left what the cameras saw, as reconstructed, on the right what was made of the sound alone."""
+    """A video: on the left what the cameras saw, as reconstructed, on the right what was made of the sound alone.
+
+    Beside it, as PNG, some frames of it, the one above the other.
+    """
+    import cv2
+
     from reconstruct.view.video import Sound, write_video
 
-    pictures = (np.concatenate(pair, axis=1) for pair in zip(
-        drawn(said.reconstructed, faces, "reconstructed from the cameras"),
-        drawn(said.animated, faces, "animated from the sound"), strict=True,
-    ))  # fmt: skip
-    times_usec = np.rint(np.arange(len(said.animated)) * 1e6 / fps).astype(np.int64)
+    left = drawn(said.reconstructed, faces, "reconstructed from the cameras")
+    right = drawn(said.animated, faces, "animated from the sound")
+    pictures = (np.concatenate(pair, axis=1) for pair in zip(left, right, strict=True))
+    times_usec = np.rint(np.arange(len(left)) * 1e6 / fps).astype(np.int64)
     write_video(path, pictures, timestamps_usec=times_usec, frame_usec=round(1e6 / fps), sound=Sound(sound, 0))
+    shown = telling_frames(opening_mm(said.reconstructed))
+    rows = [np.concatenate([side[frame] for frame in shown], axis=1) for side in (left, right)]
+    cv2.imwrite(str(path.with_suffix(".png")), np.concatenate(rows)[..., ::-1])
+
+
+def telling_frames(opening: Float[np.ndarray, "n_frames"]) -> list[int]:
+    """Of each quarter of a sentence the frame with the mouth widest open, or most closed, by turns."""
+    quarters = np.array_split(np.arange(len(opening)), SHOWN)
+    choose = (np.argmax, np.argmin)
+    return [int(quarter[choose[at % 2](opening[quarter])]) for at, quarter in enumerate(quarters)]
 
 
 def drawn(motion: Motion, faces: np.ndarray, title: str) -> "list[np.ndarray]":

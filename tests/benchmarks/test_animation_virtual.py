@@ -63,7 +63,13 @@ def test_a_jaw_that_opens_parts_the_lips(scripts: tuple[Any, Any]) -> None:
 
 
 def test_the_true_motion_rests_where_nobody_speaks_and_opens_the_mouth_later(scripts: tuple[Any, Any]) -> None:
-    moved = scripts[1].true_motion(scripts[1].HELD_OUT, seed=3)
+    short = scripts[1].HELD_OUT.model_copy(update={"text": "Dinner."})
+    moved = scripts[1].true_motion(short, seed=3)
     lips = load_model("canonical").regions["lips"]
     far_mm = 1000 * np.linalg.norm(moved[:, lips], axis=2).max(axis=1)
     assert far_mm[0] < 2 < far_mm.max()
+
+
+def test_the_frames_that_are_shown_are_open_and_closed_by_turns(scripts: tuple[Any, Any]) -> None:
+    opening = np.tile([1.0, 5.0, 0.0], 4)
+    assert scripts[0].telling_frames(opening) == [1, 5, 7, 11]
