@@ -1,5 +1,6 @@
 """What `animate` is given: a neutral face, and a manner of speaking, from whatever holds them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -141,6 +142,6 @@ def _read_sequence(path: Path) -> Face:
     return Face(sequence_clip(path)[1], load_sequence(path).faces)
 
 
-def _few(names: object) -> str:
-    listed = list(names)  # type: ignore[call-overload]
+def _few(names: Iterable[str]) -> str:
+    listed = list(names)
     return ", ".join(listed[:10]) + (" ..." if len(listed) > 10 else "")

@@ -45,7 +45,8 @@ def open_speech_file(path: Path) -> Iterator[SpeechFile]:
 
         def read(first: int, stop: int) -> Float32[np.ndarray, "n_read"]:
             kept.seek(first * BYTES_A_SAMPLE)
-            return np.frombuffer(kept.read(max(stop - first, 0) * BYTES_A_SAMPLE), np.float32)
+            data = kept.read(max(stop - first, 0) * BYTES_A_SAMPLE)
+            return np.frombuffer(data, np.float32).copy()  # torch wants arrays that may be written to
 
         yield SpeechFile(LongSpeech(told.count, read, told.mean, told.variance), duration_s, rate_hz)
 

@@ -26,10 +26,11 @@ from tests.animation.toy_trained import saved, toy_trained
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A model that hears by a HuBERT with random weights."""
-    folder = write_tiny(tmp_path_factory.mktemp("encoders") / "tiny")
+@pytest.fixture(scope="module", params=[("hubert", True), ("wavlm", False)], ids=lambda kind: kind[0])
+def trained(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Trained:
+    """A model that hears by a HuBERT or a WavLM with random weights."""
+    kind, normalise = request.param
+    folder = write_tiny(tmp_path_factory.mktemp("encoders") / "tiny", kind, normalise=normalise)
     encoder = open_encoder(f"transformers:{folder}")
     plain = toy_trained(composite=False)
     record = EncoderRecord(f"transformers:{folder}", encoder.identity, encoder.n_audio)
