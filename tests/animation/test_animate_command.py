@@ -17,6 +17,8 @@ from animation.data.batch import Style
 from animation.data.clip import Sound
 from animation.data.corpus import Topology
 from animation.data.folder import write_folder
+from animation.training.config import Batches, Budget, TrainConfig, Validation
+from animation.training.run import train
 from animation.training.styles import STYLES_FILE
 from animation.use.arkit import ARKIT_NAMES
 from animation.use.generate import animate
@@ -32,6 +34,7 @@ from mmface4d.sequence_clips import masks_of, regions_of
 from mmface4d.withdrawal import MARK
 from tests.animation.test_generate import SAME_M, voice
 from tests.animation.toy_corpus import grid, toy_corpus
+from tests.animation.toy_models import SMALL
 from tests.animation.toy_trained import audio2face, saved, toy_trained
 from tests.corpus.talking_head import write_spoken
 
@@ -198,6 +201,23 @@ def test_who_has_withdrawn_shows_no_manner(place: Path, capsys: pytest.CaptureFi
     for given in (["--style", "lab/one.npz", "--template", "toy:s4"], ["--template", "lab/one.npz"]):
         assert run("speech.wav", "--checkpoint", "run", *given, "-o", "a.npz") == 3
         assert "is withdrawn" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["audio2face", "faceformer", "meshtalk"])
+def test_what_was_trained_speaks_in_the_usual_manner(place: Path, model: str) -> None:
+    config = TrainConfig(
+        model=model, options=SMALL[model], budget=Budget(updates=4), batches=Batches(size=2, crop_frames=12),
+        validation=Validation(every_updates=2, clips=1),
+    )  # fmt: skip
+    train(CORPUS, config, Path("trained"))
+    assert (Path("trained") / STYLES_FILE).is_file() == (model == "audio2face")
+    assert run("speech.wav", "--checkpoint", "trained", "--template", "toy:s4", "-o", "a.npz") == 0
+    usual = in_head(Path("a.npz"))
+    assert usual.shape == (30, 25, 3)
+    assert run("speech.wav", "--checkpoint", "trained", "--template", "toy:s4", "--style", "s1", "-o", "a.npz") == 0
+    same = np.array_equal(usual, in_head(Path("a.npz")))
+    assert same == (model == "meshtalk")
 
 
 @pytest.mark.slow
