@@ -140,6 +140,7 @@ def test_statistics_are_those_of_the_real_frames() -> None:
         torch.testing.assert_close(found[k], expected, rtol=1e-6, atol=1e-9)
 
 
+@torch.no_grad()
 def test_a_style_is_a_matter_of_the_driver_alone() -> None:
     model = built()
     audio, template, style = inputs(12)
