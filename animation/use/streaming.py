@@ -71,7 +71,7 @@ class Streamer:
             )
         self._halo = self._drawer.halo_frames
         self._margin_s = 0.0 if rate_hz == SPEECH_RATE_HZ else MARGIN_S
-        affordable = math.floor((look_ahead_s - TOKEN_REACH_S - self._margin_s) * about.fps + 1e-9)
+        affordable = math.floor((look_ahead_s - self._reach_s) * about.fps + 1e-9)
         self._after = max(min(self._halo, affordable), 0)
         self._heard, self._drawn, self._finished = _Heard(np.zeros(0, np.float32)), 0, False
         check_sound(Sound(np.zeros(1, np.float32), rate_hz))
@@ -84,7 +84,12 @@ class Streamer:
     @property
     def look_ahead_s(self) -> float:
         """By how much a frame comes later than its instant, at most; what computing takes is not in it."""
-        return self._after / self._fps + TOKEN_REACH_S + self._margin_s
+        return self._after / self._fps + self._reach_s
+
+    @property
+    def _reach_s(self) -> float:
+        """From a frame's instant until its features are settled, and until it is certain that there is such a frame."""
+        return max(TOKEN_REACH_S + self._margin_s, 0.5 / self._fps)
 
     def follow(self, blocks: Iterable[Float[np.ndarray, "_"]]) -> Iterator[Frames]:
         """The frames of a sound that comes in blocks, to its end."""
@@ -113,13 +118,14 @@ class Streamer:
         self._heard.add(samples.astype(np.float32))
 
     def _known(self) -> int:
-        """Of how many frames the features are settled."""
+        """Of how many frames the features are settled, among those that there are even if the sound ends now."""
         speech_s = self._heard.stop / self._rate_hz - self._margin_s
         n_tokens = max((math.floor(speech_s * SPEECH_RATE_HZ) - WINDOW) // HOP + 1, 0)
         if not n_tokens:
             return 0
         last_s = ((n_tokens - 1) * HOP + WINDOW / 2) / SPEECH_RATE_HZ
-        return math.floor(last_s * self._fps + 1e-9) + 1
+        certain = frames_of(self._heard.stop / self._rate_hz, fps=self._fps)
+        return min(math.floor(last_s * self._fps + 1e-9) + 1, certain)
 
     def _frames(self, stop: int, known: int) -> Frames:
         """Draws the frames from where it is to `stop`, with what is known around them."""

@@ -58,6 +58,21 @@ def test_the_look_ahead_is_bounded_at_every_rate(fps: float, exact: bool) -> Non
     assert np.abs(found - wanted).max() <= (SAME_M if exact else 0.05 * moves)
 
 
+@pytest.mark.parametrize("fps", [10.0, 30.0])
+def test_a_sound_may_end_anywhere_between_two_frames(fps: float) -> None:
+    trained, samples = toy_trained(fps=fps, decoder_stages=1), voice(2.0)
+    for part in np.linspace(0.0, 1.0, 9):
+        ended = samples[: round((1.5 + part / fps) * 16_000)]
+        blocks = animate(trained, Sound(ended, 16_000), template=TEMPLATE, style=random_style())
+        wanted = np.concatenate(list(blocks))
+        for look_ahead_s in (0.0, 0.6):
+            live = Streamer(trained, template=TEMPLATE, style=random_style(), look_ahead_s=look_ahead_s)
+            found = np.concatenate([*(live.push(each) for each in np.array_split(ended, 500)), live.finish()])
+            assert found.shape == wanted.shape
+            if live.exact:
+                np.testing.assert_allclose(found, wanted, atol=SAME_M)
+
+
 def test_less_look_ahead_is_less_exact() -> None:
     samples, errors = voice(2.0), []
     trained = toy_trained()
