@@ -27,7 +27,7 @@ STYLE = "02"  # the sentence that shows the manner
 INNER_LIPS = (13, 14)  # MediaPipe's points in the middle of the upper and the lower lip
 SIZE = (360, 480)  # of one face in the video
 TURN_DEG = 20.0
-SHOWN = 4  # frames beside the video
+SHOWN, SHEET_SCALE = 4, 0.6  # frames beside the video, smaller than in it
 SETTINGS = ("optimiser.rate=1e-3", "optimiser.schedule=cosine", "batches.crop_frames=60")
 OPTIONS = {"channels": 64, "driver_channels": 64}
 MM_PER_M = 1000.0
@@ -186,16 +186,19 @@ def write_pair(path: Path, said: Said, faces: np.ndarray, *, sound: Path, fps: f
     """
     import cv2
 
+    from reconstruct.models.library import load_model
     from reconstruct.view.video import Sound, write_video
 
-    left = drawn(said.reconstructed, faces, "reconstructed from the cameras")
-    right = drawn(said.animated, faces, "animated from the sound")
+    skin = faces[~load_model("canonical").regions["mouth_interior"][faces].all(1)]  # so that the mouth is dark
+    left = drawn(said.reconstructed, skin, "reconstructed from the cameras")
+    right = drawn(said.animated, skin, "animated from the sound")
     pictures = (np.concatenate(pair, axis=1) for pair in zip(left, right, strict=True))
     times_usec = np.rint(np.arange(len(left)) * 1e6 / fps).astype(np.int64)
     write_video(path, pictures, timestamps_usec=times_usec, frame_usec=round(1e6 / fps), sound=Sound(sound, 0))
     shown = telling_frames(opening_mm(said.reconstructed))
     rows = [np.concatenate([side[frame] for frame in shown], axis=1) for side in (left, right)]
-    cv2.imwrite(str(path.with_suffix(".png")), np.concatenate(rows)[..., ::-1])
+    sheet = cv2.resize(np.concatenate(rows), None, fx=SHEET_SCALE, fy=SHEET_SCALE, interpolation=cv2.INTER_AREA)
+    cv2.imwrite(str(path.with_suffix(".png")), sheet[..., ::-1])
 
 
 def telling_frames(opening: Float[np.ndarray, "n_frames"]) -> list[int]:
