@@ -19,9 +19,9 @@ def streamer(fps: float = 30.0, *, rate_hz: int = 16_000, **more) -> Streamer:
     return Streamer(toy_trained(fps=fps), template=TEMPLATE, style=random_style(), rate_hz=rate_hz, **more)
 
 
-def streamed(live: Streamer, samples: np.ndarray, *, rate_hz: int, fps: float, seed: int = 0) -> np.ndarray:
+def streamed(live: Streamer, samples: np.ndarray, *, rate_hz: int, fps: float) -> np.ndarray:
     """Everything, pushed in pieces of any size; no frame may come later than it is said."""
-    random, at, frames = np.random.default_rng(seed), 0, []
+    random, at, frames = np.random.default_rng(0), 0, []
     while at < len(samples):
         size = int(random.choice([1, rate_hz // 100, rate_hz // 10, rate_hz]))
         frames.append(live.push(samples[at : at + size]))
@@ -34,15 +34,14 @@ def streamed(live: Streamer, samples: np.ndarray, *, rate_hz: int, fps: float, s
 
 @pytest.mark.parametrize("rate_hz", [16_000, 48_000, 44_100, 22_050, 8_000])
 def test_live_frames_are_those_of_the_whole(rate_hz: int) -> None:
-    samples = soxr.resample(voice(4.03), 16_000, rate_hz).astype(np.float32)
+    samples = soxr.resample(voice(3.03), 16_000, rate_hz).astype(np.float32)
     trained = toy_trained()
     wanted = np.concatenate(list(animate(trained, Sound(samples, rate_hz), template=TEMPLATE, style=random_style())))
-    for seed in range(2):
-        live = streamer(rate_hz=rate_hz)
-        assert live.exact
-        assert live.look_ahead_s <= LOOK_AHEAD_S
-        found = streamed(live, samples, rate_hz=rate_hz, fps=30.0, seed=seed)
-        np.testing.assert_allclose(found, wanted, atol=10 * SAME_M)
+    live = streamer(rate_hz=rate_hz)
+    assert live.exact
+    assert live.look_ahead_s <= LOOK_AHEAD_S
+    found = streamed(live, samples, rate_hz=rate_hz, fps=30.0)
+    np.testing.assert_allclose(found, wanted, atol=10 * SAME_M)
 
 
 @pytest.mark.parametrize(("fps", "exact"), [(25.0, False), (29.97, True), (60.0, True)])
@@ -61,13 +60,13 @@ def test_the_look_ahead_is_bounded_at_every_rate(fps: float, exact: bool) -> Non
 @pytest.mark.parametrize("fps", [10.0, 30.0])
 def test_a_sound_may_end_anywhere_between_two_frames(fps: float) -> None:
     trained, samples = toy_trained(fps=fps, decoder_stages=1), voice(2.0)
-    for part in np.linspace(0.0, 1.0, 9):
+    for part in np.linspace(0.0, 1.0, 7):
         ended = samples[: round((1.5 + part / fps) * 16_000)]
         blocks = animate(trained, Sound(ended, 16_000), template=TEMPLATE, style=random_style())
         wanted = np.concatenate(list(blocks))
         for look_ahead_s in (0.0, 0.6):
             live = Streamer(trained, template=TEMPLATE, style=random_style(), look_ahead_s=look_ahead_s)
-            found = np.concatenate([*(live.push(each) for each in np.array_split(ended, 500)), live.finish()])
+            found = np.concatenate([*(live.push(each) for each in np.array_split(ended, 100)), live.finish()])
             assert found.shape == wanted.shape
             if live.exact:
                 np.testing.assert_allclose(found, wanted, atol=SAME_M)
