@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,15 +42,18 @@ def smooth(frame: int = 0) -> np.ndarray:
 def content(path: Path) -> dict[str, object]:
     """Everything that the calls of a take give."""
     with open_take(path) as take:
-        pictures = [
-            (frame, serial, take.color_jpeg(frame, serial), depth_bytes(take, frame, serial))
-            for frame in range(len(take))
-            for serial in take.cameras
-        ]
         firsts = {serial: take.info.frames.color_usec[serial][0] or 0 for serial in DELAYS}
         arrivals = [take.streams.read_with_arrival(f"/{s}/color", usec)[1] for s, usec in firsts.items()]
         rest = {p.name: p.read_bytes() for p in path.iterdir() if p.name in ("take.json", "audio.wav")}
-        return {"pictures": pictures, "arrivals": arrivals, "attached": take.streams.attachments(), **rest}
+        return {"pictures": pictures_of(take), "arrivals": arrivals, "attached": take.streams.attachments(), **rest}
+
+
+def pictures_of(take: Take) -> list[tuple[int, str, bytes | None, bytes | None]]:
+    return [
+        (frame, serial, take.color_jpeg(frame, serial), depth_bytes(take, frame, serial))
+        for frame in range(len(take))
+        for serial in take.cameras
+    ]
 
 
 def depth_bytes(take: Take, frame: int, serial: str) -> bytes | None:
@@ -78,6 +82,44 @@ def test_packing_twice_changes_nothing(take: Path) -> None:
     whole = (take / "streams.mcap").stat()
     assert not pack_take(take).packed
     assert (take / "streams.mcap").stat() == whole
+
+
+def packing_once_opened(patch: pytest.MonkeyPatch, take: Path) -> list[str]:
+    """Packs the take when its streams have just been opened for the first time; what is returned tells that."""
+    streams, packed = take / "streams.mcap", list[str]()
+
+    def then_pack(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Path, *args: Any, **options: Any) -> Any:
+            opened = real(path, *args, **options)
+            if Path(path) == streams and not packed:
+                packed.append(str(path))
+                assert pack_take(take).packed
+            return opened
+
+        return call
+
+    patch.setattr(os, "open", then_pack(os.open))
+    patch.setattr(Path, "open", then_pack(Path.open))
+    return packed
+
+
+def test_a_take_may_be_packed_while_another_process_opens_it(take: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = content(take)["pictures"]
+    with open_take(take) as opened:
+        with monkeypatch.context() as patch:
+            packed = packing_once_opened(patch, take)
+            assert opened.streams.channels
+        assert packed
+        assert pictures_of(opened) == before
+
+
+def test_a_take_may_be_packed_while_another_process_reads_it(take: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmface4d.take_streams, "CACHED_CHUNKS", 0)
+    before = content(take)["pictures"]
+    with open_take(take) as opened:
+        depth_bytes(opened, 0, "front")
+        assert pack_take(take).packed
+        assert pictures_of(opened) == before
 
 
 def test_pictures_that_would_grow_stay_as_they_were(tmp_path: Path) -> None:
