@@ -9,7 +9,6 @@
 HOME is the session's folder, or one of its name below another output folder.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmface4d.errors import InputError
-from mmface4d.files import read_json, write_json
+from mmface4d.files import read_json, sync, write_json
 
 FORMAT = 1
 MAX_RECORD_BYTES = 1 << 20
@@ -53,7 +52,7 @@ class Failure(_Strict):
 class Output(_Strict):
     """The file that was made."""
 
-    file: str
+    file: Annotated[str, Field(pattern=r"^[^/\x00]+$")]  # its name alone: no path can hide in it
     bytes: Annotated[int, Field(ge=0)]
     sha256: Hash
 
@@ -148,9 +147,29 @@ def write_record(path: Path, record: ResultRecord | RunRecord) -> None:
     write_json(path, record.model_dump(mode="json"))
 
 
-def done_sequences(home: Path) -> Iterator[tuple[Path, ResultRecord]]:
-    """The finished sequences below a session's results, in the order of their names, with their records."""
-    for path in sorted((home / "sequences" / "records").glob("*.json")):
-        record = read_record(path)
-        if record is not None and record.status == "done" and record.output is not None:
-            yield home / "sequences" / record.output.file, record
+def forget_record(output: Path) -> None:
+    """Takes the record of a file away, if there is one, before another file takes its place: it speaks of the old one.
+
+    Without this a run that is killed between the two would leave a record of inputs that the file was not made of.
+    """
+    record = ResultPlace(output).record
+    if record.is_file():
+        record.unlink()
+        sync(record.parent)
+
+
+def usable_sequence(home: Path, take_name: str) -> Path | None:
+    """The sequence of a take; None where there is none, or its record does not speak of this file.
+
+    That is so where the last attempt to make it failed: what lies there is then an older one, of inputs that are no
+    more. A sequence without any record was put there by hand.
+    """
+    place = sequence_place(home, take_name)
+    try:
+        record = read_record(place.record)
+        size = place.output.stat().st_size
+    except (InputError, OSError):
+        return None
+    if record is not None and (record.output is None or record.output.bytes != size):
+        return None
+    return place.output

@@ -14,6 +14,7 @@ import numpy as np
 
 from mmface4d.errors import InputError
 from mmface4d.files import atomic_path
+from mmface4d.results import forget_record
 
 FORMAT = 1
 # of every frame: name -> what it is
@@ -180,11 +181,13 @@ def write_sequence(
     """Writes a sequence from a function that gives the PER_FRAME values of one frame.
 
     `vertices` is streamed; the small per-frame values are gathered. The file appears under its name only when whole.
+    A batch's record of the file that was there before is taken away.
     """
     if frame_count == 0:
         raise InputError("no frame to write", hint="check the take with: mmface4d take show TAKE")
     first = read_frame(0)
     small = {name: [] for name in first if name != "vertices"}
+    forget_record(path)
     # a temporary file that ends in .npz, because atomic_path keeps the suffix
     with atomic_path(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         with archive.open("vertices.npy", "w", force_zip64=True) as member:

@@ -5,8 +5,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from calibration.landmarks import _stream_key
+from capture.pack import pack_take
 from mmface4d.errors import (
     CalibrationError,
     ConsentError,
@@ -18,8 +21,9 @@ from mmface4d.errors import (
 )
 from mmface4d.files import write_json
 from mmface4d.locks import locked
-from mmface4d.results import Failure, done_sequences, read_record, read_run
+from mmface4d.results import Failure, read_record, read_run, usable_sequence
 from mmface4d.session import ScriptItem, create_session
+from mmface4d.take import open_take
 from reconstruct.batch_commands import BatchOptions, reconstruct_batch
 from reconstruct.batches import work
 from reconstruct.batches.estimate import estimate, estimate_text, measured_pace
@@ -32,8 +36,10 @@ from reconstruct.batches.run import Means, run_batch
 from reconstruct.batches.sharding import Shard, parse_shard
 from reconstruct.batches.standing import standing
 from reconstruct.batches.status import status_of
+from reconstruct.result_key import result_key
 from reconstruct.settings import ReconstructSettings
-from tests.reconstruct.scene import rig
+from tests.capture import small_take
+from tests.reconstruct.scene import bumpy_model, rig
 
 FRAMES = 4
 
@@ -224,6 +230,60 @@ def test_done_means_that_the_hashes_are_those_of_now(lab: Path, fake: list[str])
         assert len(standing(make_plan([lab], choice).jobs).todo) == 4
 
 
+@pytest.fixture
+def real_take(lab: Path) -> Path:
+    """A take with pictures, in a session of its own."""
+    create_session(lab / "sessions/P03", subject="P03", script=[ScriptItem(id="0000", text="Hello.")], virtual=True)
+    rig().save(lab / "sessions/P03/calibration.json")
+    return small_take.write_take(lab / "sessions/P03/takes/brought", frames=4, depth=sloping())
+
+
+def sloping() -> np.ndarray:
+    """Depth that packing makes smaller."""
+    return (700 + np.add.outer(np.arange(small_take.HEIGHT), np.arange(small_take.WIDTH))).astype(np.uint16)
+
+
+def inputs_of(job: Job) -> list[Any]:
+    """All by which this take's results, begun results and landmarks are told from those of other inputs."""
+    with open_take(job.takes[0]) as take:
+        key = result_key(take, rig(), bumpy_model(), settings=ReconstructSettings())
+        return [hashes_of(job), key, _stream_key(take, "1")]
+
+
+def test_packing_makes_nothing_outdated(lab: Path, real_take: Path, fake: list[str]) -> None:
+    plan = make_plan([lab / "sessions/P03"], Choice(one_actor=True))
+    assert not do_all(plan)
+    before, (job,) = [inputs_of(job) for job in plan.jobs], plan.sequences
+    record = job.place.record.read_bytes()
+    assert pack_take(real_take).packed
+    assert [inputs_of(job) for job in plan.jobs] == before
+    assert not standing(plan.jobs).todo
+    assert status_of(make_plan([lab / "sessions/P03"], Choice()))["states"]["done"] == 1
+    job.output.unlink()
+    assert not do_all(plan)
+    assert job.place.record.read_bytes() == record
+
+
+def test_a_take_that_is_packed_while_it_is_reconstructed_is_done(
+    lab: Path, real_take: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bytes] = []
+
+    def reconstruct(job: Job) -> None:
+        with open_take(job.takes[0]) as take:
+            for frame in range(len(take)):
+                depths = [take.depth_mm(frame, serial) for serial in take.cameras]
+                seen.extend(b"" if depth is None else depth.tobytes() for depth in depths)
+                assert pack_take(real_take).packed == (frame == 0)
+        pretend(job)
+
+    monkeypatch.setattr(work, "_reconstruct", reconstruct)
+    plan = make_plan([lab / "sessions/P03"], Choice())
+    assert not do_all(plan)
+    assert not standing(plan.jobs).todo
+    assert seen == [sloping().tobytes()] * 4 * len(small_take.DELAYS)
+
+
 def test_another_program_makes_everything_anew(lab: Path, fake: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     plan = make_plan([lab], Choice())
     do_all(plan)
@@ -266,7 +326,8 @@ def test_what_failed_for_good_is_not_tried_again_unless_asked_for(lab: Path, fak
     assert [job.name for job in standing(plan.jobs, redo_failed=True).todo] == [plan.jobs[1].name]
     record_failed(plan.jobs[1], hashes_of(plan.jobs[1]), failure_of(OSError(5, "Input/output error")))
     assert [job.name for job in standing(plan.jobs).todo] == [plan.jobs[1].name]
-    assert len(list(done_sequences(lab / "sessions/P01"))) == 1
+    assert usable_sequence(lab / "sessions/P01", "001-0000-v1") is not None
+    assert usable_sequence(lab / "sessions/P01", "002-0001-v1") is None
 
 
 def test_sequences_fail_with_their_actor(lab: Path, fake: list[str]) -> None:
