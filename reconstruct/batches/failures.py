@@ -92,4 +92,4 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _without(text: str, hidden: str) -> str:
-    return text.replace(hidden.rstrip("/") + "/", "") if hidden else text
+    return text.replace(hidden + "/", "") if hidden.strip("/") else text

@@ -180,6 +180,33 @@ def test_paths_that_are_nothing_are_refused(lab: Path, tmp_path: Path) -> None:
         make_plan(twice, Choice(calibration=lab / "x.json", output=tmp_path / "out"))
 
 
+def test_a_plan_is_the_same_from_wherever_its_lab_is_named(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = write_session(lab / "sessions/2026/P03", takes=1)
+    output, whole = lab.parent / "out", make_plan([lab], Choice(output=lab.parent / "out"))
+    take = "001-0000-v1"
+    assert "2026/P03/001-0000-v1" in names(whole)
+    for folder, paths in (
+        (lab, ["."]), (lab / "sessions", [".."]), (lab.parent, ["lab"]), (deep, ["../../..", "../../P01"]),
+    ):  # fmt: skip
+        monkeypatch.chdir(folder)
+        out = Path(os.path.relpath(output, folder))
+        assert make_plan([Path(path) for path in paths], Choice(output=out)).jobs == whole.jobs
+    for folder, path in ((deep, f"takes/{take}"), (deep / "takes", take), (deep / "takes" / take, ".")):
+        monkeypatch.chdir(folder)
+        assert make_plan([Path(path)], Choice(output=output)).jobs == [
+            whole.jobs[names(whole).index(f"2026/P03/{take}")]
+        ]
+
+
+def test_records_of_takes_outside_any_session_name_no_folder_of_this_machine(tmp_path: Path, lab: Path) -> None:
+    takes = [write_take(tmp_path / "here" / "a"), write_take(tmp_path / "there" / "b")]
+    plan = make_plan(takes, Choice(calibration=lab / "sessions/P01/calibration.json", output=tmp_path / "out"))
+    assert [failure_of(OSError(5, "lost", str(job.takes[0])), hidden=job.hidden).message for job in plan.jobs] == [
+        "[Errno 5] lost: 'here/a'", "[Errno 5] lost: 'there/b'",
+    ]  # fmt: skip
+    assert failure_of(TakeError("/a/b is lost"), hidden="/").message == "/a/b is lost"
+
+
 def test_an_actor_is_of_the_whole_session_whichever_takes_are_asked_for(lab: Path) -> None:
     plan = make_plan([lab / "sessions/P01/takes/001-0000-v1"], Choice(one_actor=True))
     what = [(job.what, len(job.takes)) for job in plan.jobs]
