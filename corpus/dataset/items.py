@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from mmface4d.errors import InputError, Mmface4dError
+from corpus.dataset.consent import NO_SESSION, WITHDRAWN, Permission, is_among, permission_of
+from mmface4d.errors import InputError
 from mmface4d.lab import Lab
 from mmface4d.session import ScriptItem, Session, open_session
 from mmface4d.session_folders import find_sessions, subject_of
-from mmface4d.subject import SCOPES, Subject, read_subject, subject_path
+from mmface4d.subject import Subject
 from mmface4d.withdrawal import is_withdrawn, withdrawn_people
 
 SEQUENCES = "sequences"
@@ -40,16 +41,6 @@ class Item:
         return self.reason is None
 
 
-@dataclass(frozen=True)
-class _Permission:
-    """What may be used of everything in a session."""
-
-    subject: Subject | None = None
-    scopes: frozenset[str] = frozenset()
-    withdrawn: bool = False
-    reason: str | None = None
-
-
 def lab_index(lab: Lab, *, today: date | None = None) -> list[Item]:
     """Every kept take of a lab, in the order of session folders and scripts, practice left out.
 
@@ -74,11 +65,11 @@ def session_items(path: Path, people: Mapping[str, date], *, today: date) -> Ite
     try:
         session = open_session(path)
     except InputError:
-        gone = pseudonym in people
-        reason = "consent withdrawn" if gone else "the session cannot be read"
+        gone = is_among(pseudonym, people)
+        reason = WITHDRAWN if gone else NO_SESSION
         yield Item(path, pseudonym, None, None, None, None, withdrawn=gone, reason=reason)
         return
-    permission = _permission(session, people, today)
+    permission = permission_of(session, people, today)
     for state in session.states.values():
         if state.status == "kept" and not state.item.practice:
             yield _item(session, state.item, state.kept_take, permission)
@@ -91,11 +82,11 @@ def _whose(path: Path) -> str | None:
         return None
 
 
-def _item(session: Session, sentence: ScriptItem, kept: str | None, permission: _Permission) -> Item:
+def _item(session: Session, sentence: ScriptItem, kept: str | None, permission: Permission) -> Item:
     take = _inside(session.takes, kept)
     gone = permission.withdrawn or (take is not None and is_withdrawn(take))
     sequence = None if take is None else session.path / SEQUENCES / f"{take.name}.npz"
-    reason = "consent withdrawn" if gone else permission.reason
+    reason = WITHDRAWN if gone else permission.reason
     if reason is None and (take is None or not (take / "take.json").is_file()):
         reason = "the kept take is not there"
     return Item(
@@ -117,41 +108,3 @@ def _inside(takes: Path, name: str | None) -> Path | None:
     if not name or name.startswith(".") or "/" in name or "\\" in name or "\0" in name:
         return None
     return takes / name
-
-
-def _permission(session: Session, people: Mapping[str, date], today: date) -> _Permission:
-    name = session.record.subject
-    if name in people or is_withdrawn(session.takes / "any"):
-        return _Permission(withdrawn=True, reason="consent withdrawn")
-    if session.record.virtual:
-        return _virtual(session)
-    record = subject_path(session.path, name)
-    if not record.is_file():
-        return _Permission(reason="no record of the subject")
-    try:
-        subject = read_subject(record)
-    except Mmface4dError:
-        return _Permission(reason="the subject's record cannot be read")
-    if subject.pseudonym != name:
-        return _Permission(reason="the subject's record is about somebody else")
-    return _of_person(subject, today)
-
-
-def _virtual(session: Session) -> _Permission:
-    person = session.record.consent is not None or subject_path(session.path, session.record.subject).is_file()
-    if person:
-        return _Permission(reason="a session of the virtual actor that names a person")
-    return _Permission(scopes=frozenset(SCOPES))
-
-
-def _of_person(subject: Subject, today: date) -> _Permission:
-    consent = subject.consent
-    if subject.withdrawn is not None:
-        return _Permission(subject, withdrawn=True, reason="consent withdrawn")
-    if consent is None:
-        return _Permission(subject, reason="no consent")
-    if consent.date > today:
-        return _Permission(subject, reason="consent not yet in force")
-    if consent.until is not None and consent.until < today:
-        return _Permission(subject, reason="consent expired")
-    return _Permission(subject, frozenset(consent.scopes))

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from corpus.dataset.consent import scopes_of_sequence
 from corpus.presets.motion import Motion, Pose, steady_motion
 from mmface4d.errors import InputError, UsageError
-from mmface4d.sequence import load_sequence
+from mmface4d.sequence import MeshSequence, load_sequence
 from mmface4d.take import Take, open_take
-from mmface4d.withdrawal import refuse_withdrawn
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}")
 UNKNOWN_SUBJECT = "actor"
@@ -19,19 +19,27 @@ UNKNOWN_SUBJECT = "actor"
 
 @dataclass(frozen=True)
 class Clip:
-    """A sequence to be exported. `sentence` is the sentence's id, or the clip's name where none is known."""
+    """A sequence to be exported. `sentence` is the sentence's id, or the clip's name where none is known.
+
+    `scopes` are those of the person's consent; None where neither a subject's record nor the take tells of one.
+    """
 
     name: str
     subject: str
     sentence: str
     motion: Motion
     take: Take | None
+    scopes: frozenset[str] | None = None
 
     @property
     def sound_allowed(self) -> bool:
-        """Whether the voice may be used; a take that records no consent (imported, virtual) does not forbid it."""
-        consent = self.take.info.source.get("consent") if self.take else None
-        return consent is None or (isinstance(consent, dict) and "audio" in consent.get("scopes", ()))
+        """Whether the voice may be used; where no consent is known (imported, virtual), nothing forbids it."""
+        return self.scopes is None or "audio" in self.scopes
+
+    @property
+    def colors_allowed(self) -> bool:
+        """Whether the actor's colours, which are taken from the pictures, may be used."""
+        return self.scopes is None or "rgb" in self.scopes
 
     @property
     def source(self) -> str:
@@ -54,24 +62,30 @@ class Exported:
 def open_clip(path: Path, *, pose: Pose = "world", with_take: bool = True, subject: str | None = None) -> Clip:
     """Opens a sequence and the take that it names.
 
-    Raises InputError where the sequence or its take is missing, ConsentError where the person has withdrawn.
+    Raises InputError where the sequence or its take is missing, ConsentError where it may not be used.
     """
-    refuse_withdrawn(path.parent)
-    motion = steady_motion(load_sequence(path), pose=pose)
-    take = _take(motion, path) if with_take else None
+    sequence = load_sequence(path)
+    named = take_name(sequence)
+    scopes = scopes_of_sequence(path, named)  # whether its take is wanted or not
+    motion = steady_motion(sequence, pose=pose)
+    take = _take(named, path) if with_take else None
     source = take.info.source if take else {}
     item = source.get("item")
     sentence = item.get("id") if isinstance(item, dict) else None
     person = str(subject or source.get("subject") or UNKNOWN_SUBJECT)
     name = f"{person}_{sentence}" if sentence else take.name if take else path.stem
-    return Clip(safe_name(name), safe_name(person), safe_name(str(sentence or name)), motion, take)
+    return Clip(safe_name(name), safe_name(person), safe_name(str(sentence or name)), motion, take, scopes)
 
 
-def _take(motion: Motion, path: Path) -> Take:
-    named = str(motion.sequence["take"]) if "take" in motion.sequence else ""
+def take_name(sequence: MeshSequence) -> str:
+    """The take as the sequence names it; empty where it names none."""
+    return str(sequence["take"]) if "take" in sequence else ""
+
+
+def _take(named: str, path: Path) -> Take:
+    folder = path.parent / named
     if not named:
         raise InputError(f"{path} does not say of which take it is", hint="export it without one: --without-take")
-    folder = path.parent / named
     if not folder.is_dir():
         raise InputError(
             f"{path}: its take {named} is not there",

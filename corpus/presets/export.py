@@ -10,7 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from corpus.presets.clip import Clip, Exported, open_clip, refuse_equal_names
+from corpus.dataset.consent import scopes_of_sequence
+from corpus.presets.clip import Clip, Exported, open_clip, refuse_equal_names, take_name
 from corpus.presets.motion import Pose
 from mmface4d.errors import InputError
 from mmface4d.files import atomic_folder
@@ -26,6 +27,7 @@ PRESETS: dict[str, tuple[str, str, Pose]] = {
     "ply": ("corpus.presets.mesh_files:write_ply", "a PLY a frame", "world"),
     "obj": ("corpus.presets.mesh_files:write_obj", "an OBJ a frame", "world"),
 }
+COLORED = ("wav+npz", "gltf", "ply")  # those that have room for the actor's colours
 
 
 def export_sequences(
@@ -46,8 +48,12 @@ def export_sequences(
     try:
         with _claimed(output), atomic_folder(output) as folder:
             done = write(clips, folder)
+            for clip in clips:  # somebody may have withdrawn meanwhile
+                scopes_of_sequence(clip.motion.sequence.path, take_name(clip.motion.sequence))
             for clip, one in zip(clips, done, strict=True):
                 one.notes += quality_notes(clip)
+                if preset in COLORED and "vertex_colors" in clip.motion.sequence and not clip.colors_allowed:
+                    one.notes.append("no colours: the person's consent does not cover rgb")
             return done
     finally:
         for clip in clips:
