@@ -74,7 +74,7 @@ def results(lab: Path) -> dict[str, str]:
 def finished(lab: Path) -> dict[Path, tuple[int, int]]:
     """The sequences that are done, and which file on the disk each one is."""
     found = {}
-    for record in lab.glob("sessions/*/sequences/records/*.json"):
+    for record in lab.glob("sessions/*/sequences/records/[!.]*.json"):  # others are being written
         output = record.parent.parent / f"{record.stem}.npz"
         if json.loads(record.read_text())["status"] == "done":
             found[output] = (output.stat().st_ino, output.stat().st_mtime_ns)
