@@ -32,7 +32,7 @@ from reconstruct.batches.jobs import Job
 from reconstruct.batches.machine import shares
 from reconstruct.batches.plan import Choice, Plan, make_plan
 from reconstruct.batches.record import hashes_of, record_failed, state_of
-from reconstruct.batches.run import Means, run_batch
+from reconstruct.batches.run import Means, dry_run, run_batch
 from reconstruct.batches.sharding import Shard, parse_shard
 from reconstruct.batches.standing import standing
 from reconstruct.batches.status import status_of
@@ -357,6 +357,30 @@ def test_what_failed_for_good_is_not_tried_again_unless_asked_for(lab: Path, fak
     assert usable_sequence(lab / "sessions/P01", "002-0001-v1") is None
 
 
+def test_an_actor_that_failed_is_told_but_not_counted(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = make_plan([lab / "sessions/P01"], Choice(one_actor=True))
+    (actor,) = [job for job in plan.jobs if job.what == "actor"]
+    record_failed(actor, hashes_of(actor), failure_of(FaceNotFoundError("nobody")))
+    with pytest.raises(SomeItemsFailedError, match=r"^2 of 2 failed"):
+        reconstruct_batch([lab / "sessions/P01"], Choice(one_actor=True), BatchOptions(), as_json=False)
+    said = capsys.readouterr().out
+    assert said.startswith("0 sequences done; 0 were done before; 2 failed\n")
+    assert "  P01, actor: nobody" in said
+
+
+def test_mistakes_in_what_is_given_for_all_are_told_once(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = lab / "missing"
+    for choice in (Choice(calibration=missing), Choice(actor=missing), Choice(model="missing")):
+        with pytest.raises(InputError, match="missing"):
+            reconstruct_batch([lab], choice, BatchOptions(), as_json=False)
+    monkeypatch.setenv("MMFACE4D_LANDMARKER", str(missing))
+    with pytest.raises(InputError, match="missing does not exist"):
+        reconstruct_batch([lab], Choice(), BatchOptions(), as_json=False)
+    with pytest.raises(UsageError, match="of this machine alone"):
+        reconstruct_batch([lab], Choice(), BatchOptions(engine="ray", workers=2), as_json=False)
+    assert not list(lab.glob("sessions/*/sequences"))
+
+
 def test_sequences_fail_with_their_actor(lab: Path, fake: list[str]) -> None:
     plan = make_plan([lab], Choice(one_actor=True))
     actor = next(job for job in plan.jobs if job.what == "actor")
@@ -380,6 +404,16 @@ def test_damaged_records_and_takes_count_as_not_done(lab: Path, fake: list[str])
     failure = work.do(plan.jobs[1]).failure
     assert failure is not None
     assert failure.reason == "unusable input"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"frames": []}', '{"frames": {"timestamps_usec": 7}}'])
+def test_a_damaged_take_is_called_so_and_stops_no_estimate(lab: Path, content: str) -> None:
+    plan = make_plan([lab], Choice())
+    (plan.jobs[1].takes[0] / "take.json").write_text(content)
+    assert dry_run(plan, Means())["estimate"]["frames"] == 3 * FRAMES
+    failure = work.do(plan.jobs[1]).failure
+    assert failure is not None
+    assert failure.reason in ("damaged take", "unusable input")
 
 
 def test_records_are_the_same_bytes_however_often_a_job_was_begun(lab: Path, fake: list[str]) -> None:
