@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from corpus.release.reader import Release
 
 MOST_MODEL_NAME = 64
-NOT_RECONSTRUCTED = "not reconstructed"
 NO_MESH = "the consent does not cover meshes"
 VIRTUAL = "virtual actor"
 
@@ -170,7 +169,7 @@ def _why_not(item: Item) -> str | None:
         return item.reason
     if "mesh" not in item.scopes:
         return NO_MESH
-    return None if item.sequence is not None else NOT_RECONSTRUCTED
+    return item.lacking
 
 
 def _person(item: Item) -> Person:

@@ -8,12 +8,15 @@ from pathlib import Path
 from corpus.dataset.consent import NO_SESSION, WITHDRAWN, Permission, is_among, permission_of
 from mmface4d.errors import InputError
 from mmface4d.lab import Lab
+from mmface4d.results import read_record, sequence_place
 from mmface4d.session import ScriptItem, Session, open_session
 from mmface4d.session_folders import find_sessions, subject_of
 from mmface4d.subject import Subject
 from mmface4d.withdrawal import is_withdrawn, withdrawn_people
 
-SEQUENCES = "sequences"
+NOT_RECONSTRUCTED = "not reconstructed"
+FAILED = "the last reconstruction failed"
+NOT_AS_RECORDED = "the sequence is not the one that its record tells of"
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class Item:
     """A kept take, or a session that cannot be read: that one has neither sentence nor take.
 
     `reason` says in a few words why it cannot be used at all; it names no path. `scopes` are those of the consent that
-    holds on the day asked for, none where nothing says so; the virtual actor has all of them.
+    holds on the day asked for, none where nothing says so; the virtual actor has all of them. `lacking` says why there
+    is no sequence.
     """
 
     session: Path
@@ -30,6 +34,7 @@ class Item:
     sentence: ScriptItem | None
     take: Path | None
     sequence: Path | None
+    lacking: str | None = None
     scopes: frozenset[str] = frozenset()
     virtual: bool = False
     withdrawn: bool = False
@@ -85,7 +90,7 @@ def _whose(path: Path) -> str | None:
 def _item(session: Session, sentence: ScriptItem, kept: str | None, permission: Permission) -> Item:
     take = _inside(session.takes, kept)
     gone = permission.withdrawn or (take is not None and is_withdrawn(take))
-    sequence = None if take is None else session.path / SEQUENCES / f"{take.name}.npz"
+    sequence, lacking = (None, NOT_RECONSTRUCTED) if take is None else _sequence(session.path, take.name)
     reason = WITHDRAWN if gone else permission.reason
     if reason is None and (take is None or not (take / "take.json").is_file()):
         reason = "the kept take is not there"
@@ -95,12 +100,30 @@ def _item(session: Session, sentence: ScriptItem, kept: str | None, permission: 
         subject=permission.subject,
         sentence=sentence,
         take=take,
-        sequence=sequence if sequence is not None and sequence.is_file() else None,
+        sequence=sequence,
+        lacking=lacking,
         scopes=frozenset() if gone else permission.scopes,
         virtual=session.record.virtual,
         withdrawn=gone,
         reason=reason,
     )
+
+
+def _sequence(session: Path, take_name: str) -> tuple[Path | None, str | None]:
+    """The sequence of a take, or why there is none: what an older run left does not stand for what failed since."""
+    place = sequence_place(session, take_name)
+    if not place.output.is_file():
+        return None, NOT_RECONSTRUCTED
+    try:
+        record = read_record(place.record)
+    except InputError:
+        return None, NOT_AS_RECORDED
+    if record is None:  # made by itself, and not in a batch
+        return place.output, None
+    if record.output is None:
+        return None, FAILED
+    same = record.output.bytes == place.output.stat().st_size
+    return (place.output, None) if same else (None, NOT_AS_RECORDED)
 
 
 def _inside(takes: Path, name: str | None) -> Path | None:
