@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from corpus.dataset.items import Item
+from corpus.dataset.items import NOT_RECONSTRUCTED, Item
 from corpus.release.identity import Identity
 from corpus.release.layout import COMPONENTS, SCOPE_OF, MissingRow
 from corpus.release.meshes import Topology, topology_of
 from corpus.release.reader import Release
 from corpus.release.splits import SplitRules, assign
+from corpus.release.sums import changed_tables
 from mmface4d.errors import InputError
 from mmface4d.files import read_json
 from mmface4d.sequence import load_sequence
@@ -57,8 +58,12 @@ def plan_release(
 ) -> Plan:  # fmt: skip
     """The plan; `before` are the splits so far by released id.
 
-    Raises InputError where nothing is left, or the previous release is another lab's.
+    Raises InputError where nothing is left, or the previous release is another lab's or damaged.
     """
+    if previous is not None and (changed := changed_tables(previous.path)):
+        raise InputError(
+            f"{previous.path} is damaged: {changed[0]}", hint=f"see all of it: mmface4d release verify {previous.path}"
+        )
     if previous is not None and previous.record.key_fingerprint != identity.fingerprint:
         raise InputError(
             f"{previous.path} was made with another lab's key", hint="restore .release-key of the lab that made it"
@@ -107,7 +112,7 @@ def _named(items: list[Item], *, identity: Identity, previous: Release | None) -
     pseudonyms = {item.pseudonym or "" for item in items}
     if len({identity.subject(name) for name in pseudonyms}) < len(pseudonyms):
         raise InputError("two subjects would get the same released name", hint="give one of them another pseudonym")
-    found = []
+    found, sessions = [], {}
     # older sessions first, so that a new one takes no name away
     created = {session: _created(session) for session in {item.session for item in items}}
     for item in sorted(items, key=lambda item: (created[item.session], item.session.name)):
@@ -115,6 +120,11 @@ def _named(items: list[Item], *, identity: Identity, previous: Release | None) -
         if sentence is None or item.take is None:
             continue
         token = identity.token(item.pseudonym or "", item.session.name, sentence.id)
+        if (other := sessions.setdefault(token, item.session)) != item.session:
+            raise InputError(
+                f"{other} and {item.session} have the same name, and both have the sentence {sentence.id}",
+                hint="give one of the folders another name, or move a copy out of the lab",
+            )
         name = names.get(token) or _free(f"{subject}-{sentence.id.replace('.', '_')}", taken)
         taken.add(name)
         found.append(Planned(item, item.sequence or Path(), item.take, name, subject, token))
@@ -147,7 +157,7 @@ def _is_whole(each: Planned, plan: Plan, *, codes: re.Pattern[str]) -> bool:
         plan.missing.append(MissingRow("", each.subject, "", "all", NO_CODES))
         return False
     if each.item.sequence is None:
-        plan.missing.append(missing(each, "all", "not reconstructed"))
+        plan.missing.append(missing(each, "all", each.item.lacking or NOT_RECONSTRUCTED))
         return False
     return True
 
