@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from corpus.dataset.items import lab_index
+from corpus.dataset.items import Item, lab_index
 from corpus.release.building import building
 from corpus.release.cameras import write_cameras, write_landmarks
 from corpus.release.content import Content, changes_between
@@ -23,6 +23,7 @@ from corpus.release.plan import Plan, Planned, missing, plan_release, reasons
 from corpus.release.reader import Release, open_release
 from corpus.release.shards import Member, ShardSet
 from corpus.release.sound import write_sound
+from corpus.release.space import check_space, estimated_bytes
 from corpus.release.splits import SplitRules
 from corpus.release.tables import pyarrow_modules
 from corpus.release.versions import chosen_version, parts
@@ -74,9 +75,10 @@ def build_release(
     """Writes the release of a lab's kept takes; `topology` gives template and regions by the name of a model.
 
     Raises InputError where nothing can be released or a setting contradicts the release before, ConsentError where
-    somebody withdraws meanwhile, and what `building` raises.
+    somebody withdraws meanwhile, DiskFullError where it would not fit, and what `building` raises.
     """
     pyarrow_modules()  # what is not there is better missed before hours of work
+    chosen_version(options.version, previous.record.version if previous else None, removed=False, added=False)
     with building(output) as folder:
         identity = lab_identity(lab.path, make=previous is None)
         before = splits_so_far(lab.path, previous)
@@ -86,13 +88,24 @@ def build_release(
             previous=previous, before=before,
         )  # fmt: skip
         face = _matching(topology, plan)
+        sizes = [estimated_bytes(each, encoding=options.encoding) for each in plan.planned]
+        check_space(folder, sizes, what=output)
         written = _write_shards(folder, lab, plan, options)
         content = _content(plan, written, options, fingerprint=identity.fingerprint, previous=previous)
         finish(folder, content, face=face)
-        if withdrawn_people(lab) != gone:
+        if withdrawn_people(lab) != gone or not _still_permitted(plan, lab_index(lab, today=today)):
             raise ConsentError("somebody withdrew while the release was written", hint="run the same command again")
     remember(lab.path, open_release(output), before=before)
     return content
+
+
+def _still_permitted(plan: Plan, items: list[Item]) -> bool:
+    """Whether everything that was planned may still be used for all that it was used for."""
+    now = {(item.session, item.sentence.id): item.scopes for item in items if item.usable and item.sentence}
+    return all(
+        each.item.sentence and each.item.scopes <= now.get((each.item.session, each.item.sentence.id), frozenset())
+        for each in plan.planned
+    )
 
 
 def newest_release(lab: Lab, *, but: Path | None = None) -> Release | None:

@@ -199,6 +199,10 @@ def test_the_labs_own_withdrawals_count_and_are_never_undone(tmp_path: Path) -> 
     done = run_here("release", "withdraw", first.path, "--lab", lab.path, "-o", tmp_path / "r2")
     assert done.returncode == 0, done.stderr
     second = open_release(tmp_path / "r2")
+    with pytest.raises(InputError, match=r"last release is 2\.0\.0, and .*r1 is an older one"):
+        build(lab, tmp_path / "r2-built", previous=first)
+    assert run_here("release", "withdraw", first.path, "--lab", lab.path, "-o", tmp_path / "r3").returncode == 3
+    (lab.path / LEDGER).unlink()
     rebuilt = build(lab, tmp_path / "r2-built", previous=first)
     assert rebuilt.record.version == second.record.version == "2.0.0"
     assert rebuilt.tombstones == second.tombstones
