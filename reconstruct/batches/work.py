@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mmface4d.errors import Mmface4dError
-from mmface4d.files import read_json
+from mmface4d.files import clear_partials, read_json
 from mmface4d.locks import locked
 from mmface4d.results import RunRecord, read_run, write_record
 from mmface4d.rig_calibration import load_calibration
@@ -37,10 +37,17 @@ def do(job: Job) -> Outcome:
     try:
         job.place.log.parent.mkdir(parents=True, exist_ok=True)
         with locked(job.place.lock, what=job.name):
+            _clear(job)
             already = _do_locked(job)
     except Exception as error:  # whatever one take's data lead to, the others are still done
         return Outcome(failure_of(error, hidden=job.hidden), seconds=time.monotonic() - began, peak_bytes=peak_bytes())
     return Outcome(already=already, seconds=time.monotonic() - began, peak_bytes=peak_bytes())
+
+
+def _clear(job: Job) -> None:
+    """Away with what a killed worker was just writing; a sequence's own file is cleared where it is written."""
+    for path in (job.place.record, job.place.run, *([job.output] if job.what == "actor" else [])):
+        clear_partials(path)
 
 
 def peak_bytes() -> int:
