@@ -171,6 +171,7 @@ def test_the_sbatch_script_names_everything_in_full(run_cli: RunCli, lab_of_one:
     last = f'-m mmface4d.cli reconstruct {lab_of_one} --device cuda --one-actor --shard "$SLURM_ARRAY_TASK_ID/3"'
     assert lines[-1].endswith(last)
     assert subprocess.run(["bash", "-n"], input=done.stdout, text=True, check=False).returncode == 0
+    assert f"\ncd {Path.cwd()} || exit " in done.stdout  # relative paths among the options mean the same there
     assert run_cli(*command, "--", "--colour", "red").returncode == 2
     awkward = slurm_script([Path("/a lab/it's")], SlurmTask(1))
     assert "reconstruct '/a lab/it'\"'\"'s' --shard" in awkward
