@@ -156,20 +156,3 @@ def forget_record(output: Path) -> None:
     if record.is_file():
         record.unlink()
         sync(record.parent)
-
-
-def usable_sequence(home: Path, take_name: str) -> Path | None:
-    """The sequence of a take; None where there is none, or its record does not speak of this file.
-
-    That is so where the last attempt to make it failed: what lies there is then an older one, of inputs that are no
-    more. A sequence without any record was put there by hand.
-    """
-    place = sequence_place(home, take_name)
-    try:
-        record = read_record(place.record)
-        size = place.output.stat().st_size
-    except (InputError, OSError):
-        return None
-    if record is not None and (record.output is None or record.output.bytes != size):
-        return None
-    return place.output
