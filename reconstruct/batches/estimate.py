@@ -33,7 +33,8 @@ def measured_pace(jobs: Iterable[Job]) -> Pace:
         return Pace()
     wanted = settings_hash(jobs[0])
     runs = [run for run in runs if run.settings == wanted] or runs
-    return _mean(runs)
+    whole = [run for run in runs if run.attempts == 1]  # of others the time may be of the last frames alone
+    return _mean(whole or runs)
 
 
 def _mean(runs: list[RunRecord]) -> Pace:

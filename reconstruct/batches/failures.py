@@ -28,6 +28,7 @@ REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (MissingBackendError, "missing backend"),
     (InputError, "unusable input"),
     (Mmface4dError, "refused"),
+    (PermissionError, "no permission"),
 )
 # nothing that waiting would mend
 LASTING = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, FileExistsError)
