@@ -42,7 +42,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Group:
-    """The takes of a session that can be used; `wanted` are those among them whose sequences are asked for."""
+    """The takes of a session that its actor is solved of, and those whose sequences are asked for."""
 
     name: str
     home: Path
@@ -152,7 +152,9 @@ def _group(session: Path, chosen: set[Path] | None, choice: Choice, *, plan: Pla
     wanted = tuple(take for take in usable if chosen is None or take.resolve() in chosen)
     home = session if choice.output is None else choice.output / name
     hidden = str(session if lab is None else lab.path)
-    return Group(name, home, calibration, usable, wanted, hidden)
+    # the actor must not change with what is asked for; only where nothing was kept is it of what was named
+    takes = tuple(take for take in usable if take.name not in unused) or usable
+    return Group(name, home, calibration, takes, wanted, hidden)
 
 
 def _usable(

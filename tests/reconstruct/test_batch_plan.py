@@ -21,15 +21,15 @@ from mmface4d.errors import (
 )
 from mmface4d.files import write_json
 from mmface4d.locks import locked
-from mmface4d.results import Failure, read_record, read_run, usable_sequence
-from mmface4d.session import ScriptItem, create_session
+from mmface4d.results import Failure, read_record, read_run
+from mmface4d.session import ScriptItem, create_session, open_session
 from mmface4d.take import open_take
 from reconstruct.batch_commands import BatchOptions, reconstruct_batch
 from reconstruct.batches import work
 from reconstruct.batches.estimate import estimate, estimate_text, measured_pace
 from reconstruct.batches.failures import failure_of
 from reconstruct.batches.jobs import Job
-from reconstruct.batches.machine import shares
+from reconstruct.batches.machine import free_memory_bytes, shares, visible_gpus
 from reconstruct.batches.plan import Choice, Plan, make_plan
 from reconstruct.batches.record import hashes_of, record_failed, state_of
 from reconstruct.batches.run import Means, dry_run, run_batch
@@ -216,6 +216,22 @@ def test_an_actor_is_of_the_whole_session_whichever_takes_are_asked_for(lab: Pat
     assert sequence.actor == actor.output == lab / "sessions/P01/actor/actor.npz"
 
 
+def test_a_take_that_was_not_kept_does_not_change_the_actor(lab: Path) -> None:
+    session = open_session(lab / "sessions/P01")
+    for name, event in (("001-0000-v1", "kept"), ("002-0001-v1", "retake")):
+        session.append("recorded", name[4:8], take=name)
+        session.append(event, name[4:8], take=name)
+
+    def actor(*paths: Path) -> Job:
+        return next(job for job in make_plan(paths, Choice(one_actor=True)).jobs if job.what == "actor")
+
+    kept, other = (session.takes / name for name in ("001-0000-v1", "002-0001-v1"))
+    assert actor(other) == actor(session.path) == actor(kept, other)
+    assert names(make_plan([other], Choice(one_actor=True)))[-1] == "P01/002-0001-v1"
+    (kept / "take.json").unlink()
+    assert actor(other).takes == (other,)
+
+
 @pytest.mark.parametrize("one_actor", [False, True])
 def test_shards_have_everything_once(lab: Path, one_actor: bool) -> None:
     write_session(lab / "sessions/P03", takes=3)
@@ -353,8 +369,6 @@ def test_what_failed_for_good_is_not_tried_again_unless_asked_for(lab: Path, fak
     assert [job.name for job in standing(plan.jobs, redo_failed=True).todo] == [plan.jobs[1].name]
     record_failed(plan.jobs[1], hashes_of(plan.jobs[1]), failure_of(OSError(5, "Input/output error")))
     assert [job.name for job in standing(plan.jobs).todo] == [plan.jobs[1].name]
-    assert usable_sequence(lab / "sessions/P01", "001-0000-v1") is not None
-    assert usable_sequence(lab / "sessions/P01", "002-0001-v1") is None
 
 
 def test_an_actor_that_failed_is_told_but_not_counted(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -430,6 +444,20 @@ def test_records_are_the_same_bytes_however_often_a_job_was_begun(lab: Path, fak
     assert not job.place.lock.exists()
 
 
+def test_what_a_killed_worker_was_just_writing_is_cleared(lab: Path, fake: list[str]) -> None:
+    job = next(job for job in make_plan([lab], Choice(one_actor=True)).jobs if job.what == "actor")
+    place = job.place
+    left = [
+        path.with_name(f".{path.stem}.0123abcd.partial{path.suffix}") for path in (place.record, place.run, job.output)
+    ]
+    others = place.record.with_name(".actor.v2.0123abcd.partial.json")  # of another item
+    for path in (*left, others):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{")
+    assert work.do(job).failure is None
+    assert [path.exists() for path in (*left, others)] == [False, False, False, True]
+
+
 def test_status_counts_by_session(lab: Path, fake: list[str]) -> None:
     plan = make_plan([lab], Choice())
     (plan.jobs[1].takes[0] / "bad").touch()
@@ -446,6 +474,17 @@ def test_status_counts_by_session(lab: Path, fake: list[str]) -> None:
     assert [item["reason"] for item in found["failed"]] == ["no face"]
 
 
+def test_status_tells_of_an_actor_that_failed(lab: Path, fake: list[str]) -> None:
+    plan = make_plan([lab], Choice(one_actor=True))
+    (plan.jobs[0].takes[0] / "bad").touch()
+    for job in plan.jobs:
+        if job.what == "actor" or (job.what == "sequence" and job.group == "P02"):
+            work.do(job)
+    found = status_of(make_plan([lab], Choice()))
+    assert [(item["item"], item["reason"]) for item in found["failed"]] == [("P01, actor", "no face")]
+    assert found["states"] == {"done": 2, "outdated": 0, "failed": 0, "not begun": 2}
+
+
 def test_the_estimate_is_of_the_measured_pace(lab: Path, fake: list[str]) -> None:
     plan = make_plan([lab], Choice())
     unknown = estimate(plan.jobs, measured_pace(plan.jobs), workers=2, device="cpu")
@@ -459,6 +498,9 @@ def test_the_estimate_is_of_the_measured_pace(lab: Path, fake: list[str]) -> Non
     known = estimate(plan.jobs[1:], measured_pace(plan.jobs), workers=2, device="cpu")
     assert known["hours"] == pytest.approx(3 * FRAMES * 36 / 3600 / 2)
     assert known["core_hours"] == pytest.approx(3 * FRAMES * 18 / 3600)
+    resumed = run.model_copy(update=measured | {"attempts": 2, "seconds": 1.0})
+    write_json(plan.jobs[1].place.run, resumed.model_dump())  # what it spent before it was stopped is not known
+    assert measured_pace(plan.jobs).runs == 1
     on_gpu = estimate(plan.jobs[1:], measured_pace(plan.jobs), workers=2, device="cuda")
     assert on_gpu["gpu_hours"] == pytest.approx(3 * FRAMES * 36 / 3600)
 
@@ -470,6 +512,7 @@ def test_the_estimate_is_of_the_measured_pace(lab: Path, fake: list[str]) -> Non
         (CalibrationError("x"), ("permanent", "calibration does not fit")),
         (TakeError("x"), ("permanent", "damaged take")),
         (ConsentError("x"), ("permanent", "withdrawn")),
+        (PermissionError(13, "x"), ("permanent", "no permission")),
         (ZeroDivisionError("x"), ("permanent", "bug: ZeroDivisionError")),
         (FileNotFoundError(2, "x"), ("permanent", "bug: FileNotFoundError")),
         (OSError(116, "Stale file handle"), ("transient", "input/output")),
@@ -508,6 +551,30 @@ def test_the_machine_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
     assert [share["CUDA_VISIBLE_DEVICES"] for share in shared(device="cuda")] == ["2", "5"]
     assert [share["CUDA_VISIBLE_DEVICES"] for share in shared(device="cuda", workers=3)] == ["2", "5", "2"]
+
+
+def test_divided_gpus_are_used_by_their_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = "GPU {}: NVIDIA H200 (UUID: GPU-0{})"
+    part = "  MIG 1g.18gb     Device  {}: (UUID: MIG-{})"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    for lines, expected in (
+        ([whole.format(0, 0), whole.format(1, 1)], ["0", "1"]),
+        ([whole.format(0, 0), part.format(0, "a-1"), part.format(1, "b-2")], ["MIG-a-1", "MIG-b-2"]),
+        (["No devices found."], []),
+    ):
+        (tmp_path / "nvidia-smi").write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in lines))
+        (tmp_path / "nvidia-smi").chmod(0o755)
+        assert visible_gpus() == expected
+
+
+def test_all_memory_of_a_slurm_node_is_no_memory_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_MEM_PER_NODE", raising=False)
+    free = free_memory_bytes()
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "0")
+    assert free_memory_bytes() > free / 2
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "1")
+    assert free_memory_bytes() == 1 << 20
 
 
 def test_a_batch_says_what_failed_and_ends_with_4(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
