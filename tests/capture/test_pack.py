@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import capture.pack
 import mmface4d.files
 import mmface4d.take_streams
+from capture.commands import pack
 from capture.export_mkv import export_take
 from capture.import_mkv import import_recordings
 from capture.pack import pack_take
@@ -26,7 +28,7 @@ from capture.recover import recover_take
 from capture.salvage import scan
 from mmface4d.depth_codec import decode_depth, encode_depth
 from mmface4d.depth_ffv1 import ENCODING, LEAST_SIDE, MAGIC, encode_ffv1
-from mmface4d.errors import DiskFullError, TakeError, VerificationError
+from mmface4d.errors import DiskFullError, SomeItemsFailedError, TakeError, VerificationError
 from mmface4d.take import Take, TakeWriter, open_take
 from tests.capture import kinect_take
 from tests.capture.small_take import DELAYS, HEIGHT, WIDTH, camera, frame_table, write_pictures, write_take
@@ -285,6 +287,52 @@ def test_unfinished_damaged_and_busy_takes_are_refused(take: Path) -> None:
     with pytest.raises(TakeError, match="unfinished"):
         pack_take(take)
     assert (take / "streams.mcap").read_bytes() == streams
+
+
+def test_a_take_whose_texts_are_damaged_is_refused(take: Path) -> None:
+    """They lie before the pictures; one that cannot be read would be missing in the copy."""
+    streams = (take / "streams.mcap").read_bytes()
+    for name in (b"camera:left", b"left.json"):
+        damaged = bytearray(streams)
+        place = streams.index(name)
+        damaged[place - 4 : place] = (1 << 31).to_bytes(4, "little")  # the length of its name
+        (take / "streams.mcap").write_bytes(damaged)
+        with pytest.raises(TakeError, match="nothing was changed"):
+            pack_take(take)
+        assert (take / "streams.mcap").read_bytes() == damaged
+
+
+def test_a_take_with_channels_of_a_newer_program_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(mmface4d.take_streams.KINDS, "infrared", "png")
+        take = tmp_path / "take"
+        with TakeWriter(take, [camera(serial) for serial in DELAYS], fps=30.0) as writer:
+            table = frame_table(4)
+            write_pictures(writer, table, depth=smooth())
+            writer._streams.write("front", "infrared", b"picture", device_usec=5)
+            writer.finish(table)
+    streams = (take / "streams.mcap").read_bytes()
+    with pytest.raises(TakeError, match="'/front/infrared', which this program does not know"):
+        pack_take(take)
+    assert (take / "streams.mcap").read_bytes() == streams
+
+
+def test_a_take_that_may_not_be_written_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takes = [write_take(tmp_path / name, 4, depth=smooth()) for name in ("a", "b")]
+    real = capture.pack._check_space
+
+    def check(path: Path, needed: int) -> None:
+        if path.name == "a":
+            raise PermissionError(13, "Permission denied", str(path))
+        real(path, needed)
+
+    monkeypatch.setattr(capture.pack, "_check_space", check)
+    done = CliRunner().invoke(pack, [str(path) for path in takes])
+    assert isinstance(done.exception, SomeItemsFailedError)
+    assert "Permission denied" in done.stderr
+    assert not pack_take(takes[1]).packed
 
 
 def test_a_codec_that_is_wrong_is_noticed_before_anything_is_lost(take: Path, monkeypatch: pytest.MonkeyPatch) -> None:
