@@ -58,6 +58,12 @@ STATUS = {
     3: "fit rejected: carried over from the frame before",
     4: "not aligned: no face found before this frame",
 }
+# kinds of numbers (as numpy's letters) and shapes after the frames; where nothing is said, any number
+TEXTS = frozenset({"model", "model_hash", "solver", "serials", "take", "calibration_json"})
+KINDS = {"timestamps_usec": "iu"} | dict.fromkeys(TEXTS, "U")
+A_FRAME: dict[str, tuple[int | None, ...]] = {
+    "timestamps_usec": (), "expression": (None,), "rotation": (4,), "translation": (3,),
+}  # fmt: skip
 TRACKED, REFITTED, CARRIED, STARTED = range(4)
 FIT = {
     TRACKED: "tracked",
@@ -136,11 +142,26 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
         raise ValueError(f"its faces are {faces.dtype} {faces.shape}")
     if faces.size and (faces.min() < 0 or faces.max() >= vertices.shape[1]):
         raise ValueError("its faces name vertices that it does not have")
+    if not vertices.shape[1]:
+        raise ValueError("it has no vertices")
+    for name in (PER_FRAME.keys() | OF_SEQUENCE.keys()) & arrays.keys():
+        _check_kind(name, arrays[name])
     for name in PER_FRAME.keys() & arrays.keys():
         if arrays[name].shape[:1] != vertices.shape[:1]:
             raise ValueError(f"it has {len(vertices)} frames, but its {name} has the shape {arrays[name].shape}")
     for name, end in (("status", len(STATUS)), ("fit", len(FIT)), ("gate", 2 * max(GATE))):
         _check_codes(name, arrays.get(name), end=end)
+
+
+def _check_kind(name: str, array: np.ndarray) -> None:
+    """Raises ValueError where an array is of another type or shape than what it is read as."""
+    sizes = A_FRAME.get(name)
+    fits = sizes is None or (
+        array.ndim == 1 + len(sizes)
+        and all(size in (None, found) for size, found in zip(sizes, array.shape[1:], strict=True))
+    )
+    if array.dtype.kind not in KINDS.get(name, "fiub") or not fits:
+        raise ValueError(f"its {name} is {array.dtype} {array.shape}")
 
 
 def _check_codes(name: str, codes: np.ndarray | None, *, end: int) -> None:

@@ -142,7 +142,7 @@ def _poses(clip: Clip) -> dict[str, Any]:
     name = f"the calibration in {sequence.path}"
     try:
         content = json.loads(str(sequence["calibration_json"]))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{name} is not valid JSON: {error}", hint="reconstruct the take again") from error
     rig = parse_calibration(content, name=name)
     return {serial: pose.tolist() for serial, pose in rig.world_from_camera.items()}

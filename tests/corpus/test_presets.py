@@ -255,7 +255,12 @@ def test_topologies_that_are_no_files_of_the_kind_are_refused(tmp_path: Path) ->
     np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
     (tmp_path / "text.npy").write_text("no")
     (tmp_path / "bad.obj").write_text("v 0 0 0\nf 1 2 three\n")
-    for name in ("objects.npy", "text.npy", "bad.obj", "none.npy"):
+    (tmp_path / "large.obj").write_text(f"v 0 0 0\nf 1 2 {10**30}\n")
+    with (tmp_path / "zip.npy").open("wb") as file:
+        np.savez(file, faces())
+    with (tmp_path / "huge.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<i4", "fortran_order": False, "shape": (1 << 50, 3)})
+    for name in ("objects.npy", "text.npy", "bad.obj", "none.npy", "large.obj", "zip.npy", "huge.npy"):
         with pytest.raises(InputError):
             read_topology(tmp_path / name)
 
