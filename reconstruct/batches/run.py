@@ -83,14 +83,14 @@ def _engine(jobs: list[Job], plan: Plan, means: Means) -> Iterator[Engine]:
         from reconstruct.batches.ray_engine import RayEngine
 
         folders = list({job.output.parent: None for job in jobs})[:1]
-        with RayEngine(do, address=means.address, needs=_task_needs(jobs[0].settings, means), folders=folders) as ray:
+        with RayEngine(do, address=means.address, needs=_task_needs(jobs[0].settings), folders=folders) as ray:
             yield ray
     else:
         with LocalPool(do, _shares(jobs, plan, means)) as pool:
             yield pool
 
 
-def _task_needs(settings: ReconstructSettings, means: Means) -> Any:
+def _task_needs(settings: ReconstructSettings) -> Any:
     from reconstruct.batches.ray_engine import TaskNeeds
 
     return TaskNeeds(cpus=1, gpus=1.0 if settings.device == "cuda" else 0.0)

@@ -33,15 +33,14 @@ BYTES_OF_MAXRSS = 1 if sys.platform == "darwin" else 1024
 
 def do(job: Job) -> Outcome:
     """Does a job, whatever happens: what goes wrong is in the outcome, and in the job's record."""
-    began = time.monotonic()
     try:
         job.place.log.parent.mkdir(parents=True, exist_ok=True)
         with locked(job.place.lock, what=job.name):
             _clear(job)
             already = _do_locked(job)
     except Exception as error:  # whatever one take's data lead to, the others are still done
-        return Outcome(failure_of(error, hidden=job.hidden), seconds=time.monotonic() - began, peak_bytes=peak_bytes())
-    return Outcome(already=already, seconds=time.monotonic() - began, peak_bytes=peak_bytes())
+        return Outcome(failure_of(error, hidden=job.hidden), peak_bytes=peak_bytes())
+    return Outcome(already=already, peak_bytes=peak_bytes())
 
 
 def _clear(job: Job) -> None:
