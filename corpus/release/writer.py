@@ -83,8 +83,10 @@ def build_release(
         identity = lab_identity(lab.path, make=previous is None)
         before = splits_so_far(lab.path, previous)
         gone = withdrawn_people(lab)
+        items = lab_index(lab, today=today)
+        _refuse_strangers(options.rules, lab, {item.pseudonym for item in items if item.pseudonym} | gone.keys())
         plan = plan_release(
-            lab_index(lab, today=today), identity=identity, rules=options.rules, components=options.components,
+            items, identity=identity, rules=options.rules, components=options.components,
             previous=previous, before=before,
         )  # fmt: skip
         face = _matching(topology, plan)
@@ -97,6 +99,16 @@ def build_release(
             raise ConsentError("somebody withdrew while the release was written", hint="run the same command again")
     remember(lab.path, open_release(output), before=before)
     return content
+
+
+def _refuse_strangers(rules: SplitRules, lab: Lab, known: set[str]) -> None:
+    """Raises InputError where rules name somebody whom the lab does not know: a slip of the pen."""
+    strangers = sorted(rules.explicit.keys() - known - {path.stem for path in lab.subjects.glob("*.json")})
+    if strangers:
+        raise InputError(
+            f"the list of splits names people whom {lab.path} does not know: {', '.join(strangers[:20])}",
+            hint="see who is there with: mmface4d subject list",
+        )
 
 
 def _still_permitted(plan: Plan, items: list[Item]) -> bool:
@@ -251,13 +263,11 @@ def _content(
 ) -> Content:
     if not written.sequences or plan.topology is None:
         raise InputError(f"nothing can be released: {reasons(plan.missing)}", hint="reconstruct the takes again")
-    before = {row.id: row.sha256 for row in previous.sequences} if previous else {}
-    changes = changes_between(before, {row.id: row.sha256 for row in written.sequences})
+    changes = changes_between(previous, written.sequences, written.files)
     last = previous.record.version if previous else None
     other_mesh = previous is not None and previous.record.topology_sha256 != plan.topology.faces_sha256
     version = chosen_version(
-        options.version, last, removed=changes["removed"] > 0 or other_mesh,
-        added=changes["added"] + changes["changed"] > 0,
+        options.version, last, removed=changes.removed or other_mesh, added=changes.added,
     )  # fmt: skip
     record = ReleaseRecord(
         name=options.name, version=version, previous=last,
@@ -272,7 +282,7 @@ def _content(
     )
     content.tombstones = _tombstones(plan, version, previous)
     content.history = history_of(previous)
-    content.changes = [f"{count} sequences {what}" for what, count in changes.items() if count] or ["texts only"]
+    content.changes = changes.lines()
     return content
 
 

@@ -149,6 +149,22 @@ def test_names_that_cannot_be_are_refused_at_once(
     assert words in done.stderr
 
 
+def test_what_a_narrowed_consent_takes_away_is_a_major_version(lab: Lab, tmp_path: Path) -> None:
+    build(lab, tmp_path / "r1")
+    write_subject(lab.subjects / "P02.json", person("P02", "mesh"))
+    second = build(lab, tmp_path / "r2", previous=open_release(tmp_path / "r1"))
+    assert (second.record.version, second.tombstones) == ("2.0.0", [])
+    assert second.changes == ["1 other files of sequences that stay removed: delete them"]
+    write_subject(lab.subjects / "P02.json", person("P02"))
+    third = build(lab, tmp_path / "r3", previous=open_release(tmp_path / "r2"))
+    assert (third.record.version, third.changes) == ("2.1.0", ["1 other files of sequences that stay added"])
+
+
+def test_splits_of_people_whom_nobody_knows_are_refused(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not know: P2, P99"):
+        build(lab, tmp_path / "r", BuildOptions(rules=SplitRules(test=("P99", "P2"), train=("P01",))))
+
+
 def test_a_version_that_is_too_low_is_refused_before_the_work(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
