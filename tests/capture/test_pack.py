@@ -27,7 +27,7 @@ from capture.pack import pack_take
 from capture.recover import recover_take
 from capture.salvage import scan
 from mmface4d.depth_codec import decode_depth, encode_depth
-from mmface4d.depth_ffv1 import ENCODING, LEAST_SIDE, MAGIC, encode_ffv1
+from mmface4d.depth_ffv1 import ENCODING, HEAD, LEAST_SIDE, MAGIC, encode_ffv1
 from mmface4d.errors import DiskFullError, SomeItemsFailedError, TakeError, VerificationError
 from mmface4d.take import Take, TakeWriter, open_take
 from tests.capture import kinect_take
@@ -388,9 +388,11 @@ def test_ffv1_pictures_that_are_damaged_or_of_another_size_are_told() -> None:
     for width, height in ((HEIGHT, WIDTH), (WIDTH * 2, HEIGHT // 2), (1, 1), (640, 576)):
         with pytest.raises(TakeError):
             decode_depth(good, width=width, height=height)
-    for length in (0, 4, 9, 40, len(good) // 2):
+    head = HEAD.size + HEAD.unpack_from(good)[2]
+    for length in (0, 4, 9, 40, head, head + 1, len(good) // 2):
         with pytest.raises(TakeError):
             decode_depth(good[:length], width=WIDTH, height=HEIGHT)
+        np.testing.assert_array_equal(decode_depth(good, width=WIDTH, height=HEIGHT), smooth(0))
 
 
 def test_threads_do_not_share_decoders() -> None:
