@@ -17,6 +17,8 @@ MOST_PATH = 1000  # letters; a longer one is no path of ours
 WITHDRAWN = "consent withdrawn"
 NO_RECORD = "no record of the subject"
 NO_SESSION = "the session cannot be read"
+NO_SENSE, ANOTHER = "the subject's record cannot be read", "the subject's record is about somebody else"
+UNCLEAR = frozenset({NO_RECORD, NO_SESSION, NO_SENSE, ANOTHER})  # what a damaged disk leads to, and no decision does
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,9 @@ def permission_of(session: Session, people: Mapping[str, date], today: date) -> 
     try:
         subject = read_subject(record)
     except Mmface4dError:
-        return Permission(reason="the subject's record cannot be read")
+        return Permission(reason=NO_SENSE)
     if subject.pseudonym != name:
-        return Permission(reason="the subject's record is about somebody else")
+        return Permission(reason=ANOTHER)
     return _of_person(subject, today)
 
 

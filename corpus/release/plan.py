@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from corpus.dataset.consent import UNCLEAR
 from corpus.dataset.items import NOT_RECONSTRUCTED, Item
 from corpus.release.identity import Identity
 from corpus.release.layout import COMPONENTS, SCOPE_OF, MissingRow
@@ -71,6 +72,7 @@ def plan_release(
     plan = Plan()
     named = _named(_permitted(items, identity, previous, plan), identity=identity, previous=previous)
     plan.permitted = {each.subject for each in named}
+    _refuse_unclear(items, plan, identity=identity, previous=previous)
     codes = _codes(items)
     usable = [each for each in named if _is_whole(each, plan, codes=codes)]
     usable = _of_one_topology(usable, plan)
@@ -103,6 +105,21 @@ def _permitted(items: Sequence[Item], identity: Identity, previous: Release | No
             out[reason] += 1
     plan.missing += [MissingRow("", "", "", "all", reason, count) for reason, count in out.items()]
     return kept
+
+
+def _refuse_unclear(items: Iterable[Item], plan: Plan, *, identity: Identity, previous: Release | None) -> None:
+    """Raises InputError where somebody would be taken out for good because of what cannot be read."""
+    leaving = previous.subjects.keys() - plan.permitted if previous else set()
+    unclear = {
+        f"{item.pseudonym}: {item.reason}"
+        for item in items
+        if item.reason in UNCLEAR and item.pseudonym and identity.subject(item.pseudonym) in leaving
+    }
+    if unclear:
+        raise InputError(
+            f"in the release before are people of whom nothing is known now: {'; '.join(sorted(unclear)[:20])}",
+            hint="mend or restore what cannot be read; those who withdrew: mmface4d subject withdraw",
+        )
 
 
 def _named(items: list[Item], *, identity: Identity, previous: Release | None) -> list[Planned]:

@@ -160,6 +160,19 @@ def test_what_a_narrowed_consent_takes_away_is_a_major_version(lab: Lab, tmp_pat
     assert (third.record.version, third.changes) == ("2.1.0", ["1 other files of sequences that stay added"])
 
 
+@pytest.mark.parametrize("lost", ["subjects/P02.json", "sessions/session-P02/session.json"])
+def test_a_damaged_disk_takes_nobody_out_for_good(lab: Lab, tmp_path: Path, lost: str) -> None:
+    build(lab, tmp_path / "r1")
+    first = open_release(tmp_path / "r1")
+    (lab.path / lost).write_text("{")
+    with pytest.raises(InputError, match=r"nothing is known now: P02: .* cannot be read"):
+        build(lab, tmp_path / "r2", previous=first)
+    shutil.rmtree(lab.sessions / "session-P02")
+    (lab.subjects / "P02.json").unlink()
+    second = build(lab, tmp_path / "r2", previous=first)
+    assert len(second.tombstones) == 1
+
+
 def test_splits_of_people_whom_nobody_knows_are_refused(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not know: P2, P99"):
         build(lab, tmp_path / "r", BuildOptions(rules=SplitRules(test=("P99", "P2"), train=("P01",))))
