@@ -223,6 +223,16 @@ def test_landmarks_go_with_their_frames(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found, pixels[3:, order.index(serial)])
 
 
+def test_landmarks_of_some_frames_are_none(spoken: Path, tmp_path: Path) -> None:
+    """As after the keyframes of an actor: frames that nobody looked into would pass for frames without a face."""
+    (tmp_path / "takes" / "one" / "cache").mkdir()
+    pixels = np.full((FRAMES, 3, 5, 2), np.nan, np.float32)
+    np.savez(tmp_path / "takes" / "one" / "cache" / "landmarks-0.npz", pixels=pixels, done=np.arange(FRAMES) < 5)
+    (done,) = export_sequences([spoken], tmp_path / "out", preset="mmface4d")
+    assert not list((tmp_path / "out").glob("*_landmarks.npy"))
+    assert any("not been looked for in all frames" in note for note in done.notes)
+
+
 def test_files_of_others_need_their_topology(spoken: Path, tmp_path: Path) -> None:
     export_sequences([spoken], tmp_path / "out", preset="mmface4d")
     (tmp_path / "out" / RECORD).unlink()
