@@ -9,6 +9,7 @@
 HOME is the session's folder, or one of its name below another output folder.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -151,8 +152,10 @@ def forget_record(output: Path) -> None:
     """Takes the record of a file away, if there is one, before another file takes its place: it speaks of the old one.
 
     Without this a run that is killed between the two would leave a record of inputs that the file was not made of.
+    What is no record of ours is left alone.
     """
-    record = ResultPlace(output).record
-    if record.is_file():
-        record.unlink()
-        sync(record.parent)
+    path = ResultPlace(output).record
+    with suppress(InputError):
+        if read_record(path) is not None:
+            path.unlink()
+            sync(path.parent)

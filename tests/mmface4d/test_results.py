@@ -36,3 +36,12 @@ def test_no_record_outlives_the_file_it_speaks_of(tmp_path: Path, monkeypatch: p
     assert place.output.read_bytes() == before
     write(place.output)
     assert read_record(place.record) is None
+
+
+def test_a_file_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
+    other = sequence_place(tmp_path, "001").record
+    other.parent.mkdir(parents=True)
+    for content in ('{"title": "my records"}', "{", "[]"):
+        other.write_text(content)
+        write(sequence_place(tmp_path, "001").output)
+        assert other.read_text() == content

@@ -12,6 +12,7 @@ from reconstruct.fast_solver import FastSolver
 from reconstruct.parameters import make_problem
 from reconstruct.raster import make_rasterizer
 from reconstruct.session import _is_solved
+from tests.mmface4d.test_results import record
 from tests.reconstruct.scene import bumpy_model, observe, pose_in_front
 
 
@@ -51,11 +52,10 @@ def test_an_actor_comes_back_as_it_was_written(path, fit, problem):
 
 
 def test_a_new_actor_takes_the_record_of_the_old_one_away(path, fit, problem):
-    record = ResultPlace(path).record
-    record.parent.mkdir()
-    record.write_text("{}")
+    place = ResultPlace(path)
+    record(place)
     write_actor(path, fit, problem.model, key="from others")
-    assert not record.exists()
+    assert not place.record.exists()
 
 
 def test_other_arrays_may_be_added(path, problem):
