@@ -30,6 +30,7 @@ from corpus.release.versions import chosen_version, parts
 from mmface4d.errors import ConsentError, InputError
 from mmface4d.face_topology import FaceTopology
 from mmface4d.lab import Lab
+from mmface4d.locks import locked
 from mmface4d.progress import progress
 from mmface4d.sequence import load_sequence
 from mmface4d.take import Take, open_take
@@ -79,25 +80,27 @@ def build_release(
     """
     pyarrow_modules()  # what is not there is better missed before hours of work
     chosen_version(options.version, previous.record.version if previous else None, removed=False, added=False)
-    with building(output) as folder:
-        identity = lab_identity(lab.path, make=previous is None)
-        before = splits_so_far(lab.path, previous)
-        gone = withdrawn_people(lab)
-        items = lab_index(lab, today=today)
-        _refuse_strangers(options.rules, lab, {item.pseudonym for item in items if item.pseudonym} | gone.keys())
-        plan = plan_release(
-            items, identity=identity, rules=options.rules, components=options.components,
-            previous=previous, before=before,
-        )  # fmt: skip
-        face = _matching(topology, plan)
-        sizes = [estimated_bytes(each, encoding=options.encoding) for each in plan.planned]
-        check_space(folder, sizes, what=output)
-        written = _write_shards(folder, lab, plan, options)
-        content = _content(plan, written, options, fingerprint=identity.fingerprint, previous=previous)
-        finish(folder, content, face=face)
-        if withdrawn_people(lab) != gone or not _still_permitted(plan, lab_index(lab, today=today)):
-            raise ConsentError("somebody withdrew while the release was written", hint="run the same command again")
-    remember(lab.path, open_release(output), before=before)
+    # two at a time would give two releases one version
+    with locked(lab.path / ".release.lock", what=f"a release of {lab.path}"):
+        with building(output) as folder:
+            identity = lab_identity(lab.path, make=previous is None)
+            before = splits_so_far(lab.path, previous)
+            gone = withdrawn_people(lab)
+            items = lab_index(lab, today=today)
+            _refuse_strangers(options.rules, lab, {item.pseudonym for item in items if item.pseudonym} | gone.keys())
+            plan = plan_release(
+                items, identity=identity, rules=options.rules, components=options.components,
+                previous=previous, before=before,
+            )  # fmt: skip
+            face = _matching(topology, plan)
+            sizes = [estimated_bytes(each, encoding=options.encoding) for each in plan.planned]
+            check_space(folder, sizes, what=output)
+            written = _write_shards(folder, lab, plan, options)
+            content = _content(plan, written, options, fingerprint=identity.fingerprint, previous=previous)
+            finish(folder, content, face=face)
+            if withdrawn_people(lab) != gone or not _still_permitted(plan, lab_index(lab, today=today)):
+                raise ConsentError("somebody withdrew while the release was written", hint="run the same command again")
+        remember(lab.path, open_release(output), before=before)
     return content
 
 

@@ -18,8 +18,9 @@ from corpus.release.space import SPARE_BYTES, estimated_bytes, needed_bytes
 from corpus.release.splits import SplitRules
 from corpus.release.withdraw import withdraw_subjects
 from corpus.release.writer import BuildOptions, build_release
-from mmface4d.errors import ConsentError, DiskFullError, InputError
+from mmface4d.errors import BusyError, ConsentError, DiskFullError, InputError
 from mmface4d.lab import Lab
+from mmface4d.locks import locked
 from mmface4d.model_topology import model_topology
 from mmface4d.results import Failure, Hashes, Output, ResultRecord, sequence_place, write_record
 from mmface4d.subject import write_subject
@@ -147,6 +148,19 @@ def test_names_that_cannot_be_are_refused_at_once(
     done = run_here("release", "build", lab.path, "-o", tmp_path / "r", *arguments)
     assert done.returncode == code
     assert words in done.stderr
+
+
+def test_two_releases_of_a_lab_are_not_made_at_once(lab: Lab, tmp_path: Path) -> None:
+    with locked(lab.path / ".release.lock", what="release"), pytest.raises(BusyError):
+        build(lab, tmp_path / "r")
+    assert not [path.name for path in tmp_path.iterdir() if path.name != "lab" and path.suffix != ".lock"]
+
+
+def test_a_list_that_spells_somebody_otherwise_counts(lab: Lab) -> None:
+    (lab.path / "withdrawn.jsonl").write_text('{"subject": "p02", "withdrawn": "2026-11-20"}\n')
+    assert {item.pseudonym: item.reason for item in lab_index(lab, today=TODAY)} == {
+        "P01": None, "P02": "consent withdrawn",
+    }  # fmt: skip
 
 
 def test_what_a_narrowed_consent_takes_away_is_a_major_version(lab: Lab, tmp_path: Path) -> None:
