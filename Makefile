@@ -7,6 +7,9 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 PYTHON ?= $(shell for name in python3.11 python3 python; do \
 	$$name -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$name && break; done)
 
+# tests run side by side, each file in one process; a process that computes with one thread leaves room for the others
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs --numprocesses auto --maxprocesses 4 --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast check format docs clean
 
@@ -38,16 +41,16 @@ demo: $(VENV)/installed
 	@$(BIN)/mmface4d demo -o demo-output
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -q -rs
+	$(PYTEST)
 
 test-fast: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -q -rs -m "not slow"
+	$(PYTEST) -m "not slow"
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/python -m pytest -q -rs
+	$(PYTEST)
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff format .

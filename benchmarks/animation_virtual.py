@@ -49,7 +49,7 @@ class Said:
 @click.argument("work", type=click.Path(path_type=Path))
 @click.option("--actors", default=2, show_default=True)
 @click.option("--sentences", default=4, show_default=True, help="Of each actor, to train on.")
-@click.option("--updates", default=300, show_default=True)
+@click.option("--updates", default=600, show_default=True)
 @click.option("--seed", default=11, show_default=True)
 @click.option("--video", type=click.Path(path_type=Path), help="Where the first actor's MP4 goes.")
 def main(work: Path, actors: int, sentences: int, updates: int, seed: int, video: Path | None) -> None:

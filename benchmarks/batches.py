@@ -22,7 +22,7 @@ from common import PROGRAM, print_json, say
 from virtual_lab import clear, finished, make_lab, results
 
 POLL_S = 0.1
-FEWEST_S, PART = 3.0, 0.9  # kills fall between these, of the time that an uninterrupted run takes for its share
+MOST_WAIT_S = 8.0  # about as long as a take lasts
 
 
 def start(lab: Path, workers: int, options: list[str]) -> subprocess.Popen[str]:
@@ -66,13 +66,18 @@ def is_unfinished(path: Path) -> bool:
     return ".partial" in path.name or path.suffix == ".lock"
 
 
-def killed_run(lab: Path, options: list[str], *, kills: int, whole_s: float, chance: random.Random) -> dict[str, Any]:
-    """From nothing, killed again and again, and started again until it ends."""
+def killed_run(lab: Path, options: list[str], *, kills: int, takes: int, chance: random.Random) -> dict[str, Any]:
+    """From nothing, killed again and again, and started again until it ends.
+
+    A kill comes a random time after a random number of takes is done, so that kills are spread over the whole run.
+    """
     clear(lab)
     seen, touched, known = [], 0, dict[Path, tuple[int, int]]()
     process, attempts = start(lab, 2, options), 1
-    while len(seen) < kills:
-        time.sleep(chance.uniform(FEWEST_S, max(PART * whole_s / kills, FEWEST_S + 1)))
+    for target in sorted(chance.sample(range(takes), kills)):
+        while len(finished(lab)) < target and process.poll() is None:
+            time.sleep(POLL_S)
+        time.sleep(chance.uniform(0, MOST_WAIT_S))
         if process.poll() is not None:
             break
         workers = workers_of(process)
@@ -114,7 +119,7 @@ def main(work: Path, takes: int, frames: int, sessions: int, kills: int, one_act
         bytes_of.append(results(lab))
         say(runs[-1])
     chance = random.Random(seed)
-    killed = killed_run(lab, options, kills=kills, whole_s=runs[1]["seconds"], chance=chance)
+    killed = killed_run(lab, options, kills=kills, takes=takes // sessions * sessions, chance=chance)
     bytes_of.append(results(lab))
     print_json(
         {

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from mmface4d.session import ScriptItem, create_session
 
@@ -29,13 +30,14 @@ def _make_session(path: Path, *, seed: int, takes: int, frames: int) -> None:
     session = create_session(path, subject=path.name, script=script, virtual=True)
     for item in script:
         take = session.new_take(item.id)
-        _render(take, seed=seed, moment=int(item.id), frames=frames, calibration=path / "calibration.json")
+        about = {"virtual": True, "subject": path.name, "item": item.model_dump(mode="json")}
+        _render(take, seed=seed, moment=int(item.id), frames=frames, about=about)
         session.append("recorded", item.id, take=take.name, passed=True, reasons=[])
         session.append("kept", item.id, take=take.name)
 
 
-def _render(take: Path, *, seed: int, moment: int, frames: int, calibration: Path) -> None:
-    """A take from one moment of the speech on."""
+def _render(take: Path, *, seed: int, moment: int, frames: int, about: dict[str, Any]) -> None:
+    """A take from one moment of the speech on; the rig's truth becomes its session's calibration."""
     from capture.virtual.recording import record_take
     from capture.virtual.rig import FIRST_FRAME_USEC, master_times_usec, virtual_rig
     from capture.virtual.speech import speak
@@ -48,8 +50,8 @@ def _render(take: Path, *, seed: int, moment: int, frames: int, calibration: Pat
         make_actor(model, seed=seed), model, speech=speak(MOST_SPEECH_S), times_s=times_s,
         world_from_actor=rig.world_from_actor, seed=seed,
     )  # fmt: skip
-    rig.truth().save(calibration)
-    record_take(take, rig, head, fps=FPS, source={"moment": moment})
+    rig.truth().save(take.parents[1] / "calibration.json")
+    record_take(take, rig, head, fps=FPS, source=about)
 
 
 def clear(lab: Path) -> None:
@@ -72,7 +74,7 @@ def results(lab: Path) -> dict[str, str]:
 def finished(lab: Path) -> dict[Path, tuple[int, int]]:
     """The sequences that are done, and which file on the disk each one is."""
     found = {}
-    for record in lab.glob("sessions/*/sequences/records/*.json"):
+    for record in lab.glob("sessions/*/sequences/records/[!.]*.json"):  # others are being written
         output = record.parent.parent / f"{record.stem}.npz"
         if json.loads(record.read_text())["status"] == "done":
             found[output] = (output.stat().st_ino, output.stat().st_mtime_ns)

@@ -1,4 +1,4 @@
-"""`mmface4d take import|export|show|check|recover|clap`."""
+"""`mmface4d take import|export|show|check|recover|pack|clap`."""
 
 import json
 import math
@@ -204,10 +204,10 @@ def pack(paths: tuple[Path, ...], as_json: bool) -> None:
     for path in dict.fromkeys(paths):
         try:
             reports.append(pack_take(path))
-        except Mmface4dError as error:
+        except (Mmface4dError, OSError) as error:
             if len(paths) == 1:
                 raise
-            click.echo(f"{path}: {error.message}", err=True)
+            click.echo(f"{path}: {error.message if isinstance(error, Mmface4dError) else error}", err=True)
             failed.append(path)
             continue
         if not as_json:

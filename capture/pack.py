@@ -22,7 +22,14 @@ from mmface4d.errors import DiskFullError, TakeError, VerificationError
 from mmface4d.files import atomic_path
 from mmface4d.progress import Progress, progress
 from mmface4d.take import TAKE_METADATA, Take, open_take
-from mmface4d.take_streams import DEPTH_ENCODING_KEY, SOUND_CHANNEL, StreamsReader, StreamsWriter
+from mmface4d.take_streams import (
+    DAMAGE,
+    DEPTH_ENCODING_KEY,
+    KINDS,
+    SOUND_CHANNEL,
+    StreamsReader,
+    StreamsWriter,
+)
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,8 @@ def pack_take(path: Path) -> PackReport:
 
 
 def _refuse_damaged(take: Take, salvage: Salvage) -> None:
-    """A copy of a damaged file would be whole, and hide the damage."""
-    if salvage.damaged_chunks or not salvage.ended or salvage.tail_bytes:
+    """A copy of a damaged file would be whole, and hide the damage; one of a newer program's would lack something."""
+    if salvage.damaged_chunks or not salvage.ended or salvage.tail_bytes or not _has_all_texts(take, salvage):
         raise TakeError(
             f"{salvage.path} is damaged; nothing was changed", hint=f"mend it first: mmface4d take recover {take.path}"
         )
@@ -78,6 +85,22 @@ def _refuse_damaged(take: Take, salvage: Salvage) -> None:
             f"{salvage.path} holds other cameras than take.json; nothing was changed",
             hint="these files do not belong together",
         )
+    known = {SOUND_CHANNEL, *(f"/{serial}/{kind}" for serial in salvage.cameras for kind in KINDS)}
+    strange = set(salvage.names.values()) - known
+    if strange:
+        raise TakeError(
+            f"{salvage.path} holds {min(strange)!r}, which this program does not know; nothing was changed",
+            hint="update mmface4d",
+        )
+
+
+def _has_all_texts(take: Take, salvage: Salvage) -> bool:
+    """Whether all texts and attachments that the index names can be read: what cannot would be missing in the copy."""
+    try:
+        found = take.streams.metadata(), take.streams.attachments()
+    except (TakeError, *DAMAGE):
+        return False
+    return found == (salvage.metadata, salvage.attachments)
 
 
 def _check_space(path: Path, needed: int) -> None:

@@ -57,9 +57,10 @@ def decode_ffv1(data: bytes, *, width: int, height: int) -> DepthImage:
         frames = _context(key, lambda: _decoder(width, height, record)).decode(av.Packet(data[start:]))
         pixels = frames[0].to_ndarray() if len(frames) == 1 and frames[0].format.name == PIXELS else None
     except (FFmpegError, ValueError) as error:
-        _contexts().pop(key, None)  # what it remembers of the damaged picture is not wanted
+        _contexts().pop(key, None)
         raise TakeError(f"a depth picture is damaged: {error}", hint=_HINT) from error
     if pixels is None or pixels.shape != (height, width) or _checksum(pixels) != checksum:
+        _contexts().pop(key, None)  # a decoder that met nothing takes it for the end, and then takes no more
         raise TakeError(f"a depth picture is damaged, or not one of {width}x{height}", hint=_HINT)
     return pixels
 

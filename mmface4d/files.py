@@ -1,6 +1,7 @@
 """Writing files so that a killed process leaves nothing that looks whole but is not."""
 
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -31,6 +32,13 @@ def atomic_path(target: Path) -> Iterator[Path]:
             os.replace(partial, target)  # noqa: PTH105  (the one place that replaces)
             sync(target.parent)
     finally:
+        partial.unlink(missing_ok=True)
+
+
+def clear_partials(target: Path) -> None:
+    """Deletes what writers of `target` left that were killed; for whoever alone may write it now."""
+    pattern = f".{glob.escape(target.stem)}.{'[0-9a-f]' * 8}.partial{glob.escape(target.suffix)}"
+    for partial in target.parent.glob(pattern):
         partial.unlink(missing_ok=True)
 
 

@@ -9,7 +9,7 @@
 HOME is the session's folder, or one of its name below another output folder.
 """
 
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mmface4d.errors import InputError
-from mmface4d.files import read_json, write_json
+from mmface4d.files import read_json, sync, write_json
 
 FORMAT = 1
 MAX_RECORD_BYTES = 1 << 20
@@ -53,7 +53,7 @@ class Failure(_Strict):
 class Output(_Strict):
     """The file that was made."""
 
-    file: str
+    file: Annotated[str, Field(pattern=r"^[^/\x00]+$")]  # its name alone: no path can hide in it
     bytes: Annotated[int, Field(ge=0)]
     sha256: Hash
 
@@ -148,9 +148,14 @@ def write_record(path: Path, record: ResultRecord | RunRecord) -> None:
     write_json(path, record.model_dump(mode="json"))
 
 
-def done_sequences(home: Path) -> Iterator[tuple[Path, ResultRecord]]:
-    """The finished sequences below a session's results, in the order of their names, with their records."""
-    for path in sorted((home / "sequences" / "records").glob("*.json")):
-        record = read_record(path)
-        if record is not None and record.status == "done" and record.output is not None:
-            yield home / "sequences" / record.output.file, record
+def forget_record(output: Path) -> None:
+    """Takes the record of a file away, if there is one, before another file takes its place: it speaks of the old one.
+
+    Without this a run that is killed between the two would leave a record of inputs that the file was not made of.
+    What is no record of ours is left alone.
+    """
+    path = ResultPlace(output).record
+    with suppress(InputError):
+        if read_record(path) is not None:
+            path.unlink()
+            sync(path.parent)

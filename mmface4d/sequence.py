@@ -14,6 +14,7 @@ import numpy as np
 
 from mmface4d.errors import InputError
 from mmface4d.files import atomic_path
+from mmface4d.results import forget_record
 
 FORMAT = 1
 # of every frame: name -> what it is
@@ -57,6 +58,12 @@ STATUS = {
     3: "fit rejected: carried over from the frame before",
     4: "not aligned: no face found before this frame",
 }
+# kinds of numbers (as numpy's letters) and shapes after the frames; where nothing is said, any number
+TEXTS = frozenset({"model", "model_hash", "solver", "serials", "take", "calibration_json"})
+KINDS = {"timestamps_usec": "iu"} | dict.fromkeys(TEXTS, "U")
+A_FRAME: dict[str, tuple[int | None, ...]] = {
+    "timestamps_usec": (), "expression": (None,), "rotation": (4,), "translation": (3,),
+}  # fmt: skip
 TRACKED, REFITTED, CARRIED, STARTED = range(4)
 FIT = {
     TRACKED: "tracked",
@@ -135,11 +142,26 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
         raise ValueError(f"its faces are {faces.dtype} {faces.shape}")
     if faces.size and (faces.min() < 0 or faces.max() >= vertices.shape[1]):
         raise ValueError("its faces name vertices that it does not have")
+    if not vertices.shape[1]:
+        raise ValueError("it has no vertices")
+    for name in (PER_FRAME.keys() | OF_SEQUENCE.keys()) & arrays.keys():
+        _check_kind(name, arrays[name])
     for name in PER_FRAME.keys() & arrays.keys():
         if arrays[name].shape[:1] != vertices.shape[:1]:
             raise ValueError(f"it has {len(vertices)} frames, but its {name} has the shape {arrays[name].shape}")
     for name, end in (("status", len(STATUS)), ("fit", len(FIT)), ("gate", 2 * max(GATE))):
         _check_codes(name, arrays.get(name), end=end)
+
+
+def _check_kind(name: str, array: np.ndarray) -> None:
+    """Raises ValueError where an array is of another type or shape than what it is read as."""
+    sizes = A_FRAME.get(name)
+    fits = sizes is None or (
+        array.ndim == 1 + len(sizes)
+        and all(size in (None, found) for size, found in zip(sizes, array.shape[1:], strict=True))
+    )
+    if array.dtype.kind not in KINDS.get(name, "fiub") or not fits:
+        raise ValueError(f"its {name} is {array.dtype} {array.shape}")
 
 
 def _check_codes(name: str, codes: np.ndarray | None, *, end: int) -> None:
@@ -180,11 +202,13 @@ def write_sequence(
     """Writes a sequence from a function that gives the PER_FRAME values of one frame.
 
     `vertices` is streamed; the small per-frame values are gathered. The file appears under its name only when whole.
+    A batch's record of the file that was there before is taken away.
     """
     if frame_count == 0:
         raise InputError("no frame to write", hint="check the take with: mmface4d take show TAKE")
     first = read_frame(0)
     small = {name: [] for name in first if name != "vertices"}
+    forget_record(path)
     # a temporary file that ends in .npz, because atomic_path keeps the suffix
     with atomic_path(path) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         with archive.open("vertices.npy", "w", force_zip64=True) as member:

@@ -28,6 +28,18 @@ def find_sessions(folder: Path) -> tuple[list[Path], list[str]]:
     return found, closed
 
 
+def sessions_around(path: Path) -> list[Path]:
+    """The sessions that a path lies in, as it is written and where links lead to; the path need not exist."""
+    starts = (Path(os.path.abspath(path)), Path(os.path.realpath(path)))  # noqa: PTH100  (a link belongs to both)
+    found = {folder.resolve(): folder for start in starts for folder in start.parents if _looks_like_session(folder)}
+    return list(found.values())
+
+
+def _looks_like_session(folder: Path) -> bool:
+    files = [name for name in (RECORD, COPY, "script.jsonl") if (folder / name).is_file()]
+    return _is_session(folder, ["takes"] if (folder / "takes").is_dir() else [], files)
+
+
 def _is_session(here: Path, folders: list[str], files: list[str]) -> bool:
     """Whether it has a session's record, or lost it and has takes; what a killed `session new` leaves has neither."""
     script, takes = "script.jsonl" in files, "takes" in folders

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Int
@@ -132,8 +133,9 @@ class StreamsReader:
         self.path = path
         self._handle = -1
         try:
-            self._handle = os.open(path, os.O_RDONLY)
-            self._open()
+            with path.open("rb") as file:  # once: `take pack` may put another file in its place at any time
+                self._handle = os.dup(file.fileno())
+                self._open(file)
         except FileNotFoundError as error:
             raise TakeError(f"{path} does not exist", hint="the take is not whole; import it again") from error
         except DAMAGE as error:
@@ -142,15 +144,13 @@ class StreamsReader:
         self._cache: OrderedDict[int, bytes] = OrderedDict()
         self._lock = threading.Lock()
 
-    def _open(self) -> None:
-        with self.path.open("rb") as file:
-            reader = make_reader(file)
-            summary = reader.get_summary()
-            if summary is None:
-                raise McapError("it has no index")
-            self.chunks: list[ChunkIndex] = sorted(summary.chunk_indexes, key=lambda chunk: chunk.chunk_start_offset)
-            names = {number: channel.topic for number, channel in summary.channels.items()}
-            self.channels = self._index(names)
+    def _open(self, file: BinaryIO) -> None:
+        summary = make_reader(file).get_summary()
+        if summary is None:
+            raise McapError("it has no index")
+        self.chunks: list[ChunkIndex] = sorted(summary.chunk_indexes, key=lambda chunk: chunk.chunk_start_offset)
+        names = {number: channel.topic for number, channel in summary.channels.items()}
+        self.channels = self._index(names)
 
     def _index(self, names: dict[int, str]) -> dict[str, Channel]:
         entries: dict[int, list[tuple[int, int, int]]] = {number: [] for number in names}

@@ -10,6 +10,7 @@ import numpy as np
 
 from mmface4d.errors import InputError, ModelError
 from mmface4d.files import atomic_path
+from mmface4d.results import forget_record
 from mmface4d.transforms import is_rigid
 from mmface4d.withdrawal import refuse_withdrawn
 from reconstruct.models.model import MorphableModel
@@ -22,7 +23,11 @@ _MAKE = "make it with: mmface4d reconstruct TAKE... --one-actor"
 
 
 def write_actor(path: Path, fit: ActorFit, model: MorphableModel, *, key: str = "") -> None:
-    """Writes the file by way of a temporary name; `key` says from what it was computed."""
+    """Writes the file by way of a temporary name; `key` says from what it was computed.
+
+    A batch's record of the file that was there before is taken away.
+    """
+    forget_record(path)
     of_file = {"format": FORMAT, "model": model.name, "model_hash": model.content_hash, "key": key}
     with atomic_path(path) as partial:
         np.savez(partial, **of_file, **fit.arrays())

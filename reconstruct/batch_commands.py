@@ -80,15 +80,26 @@ def reconstruct_batch(paths: Sequence[Path], choice: Any, options: BatchOptions,
     """Does the batch and says what became of it; raises SomeItemsFailedError where something failed."""
     from dataclasses import replace
 
+    from mmface4d.rig_calibration import load_calibration
     from reconstruct.batches.plan import make_plan
     from reconstruct.batches.run import Means, dry_run, run_batch
     from reconstruct.batches.sharding import parse_shard
 
     if options.address is not None and options.engine != "ray":
         raise UsageError("--address is of a Ray cluster", hint="add --engine ray")
+    if options.workers is not None and options.engine == "ray":
+        raise UsageError(
+            "--workers is of this machine alone", hint="leave it out: Ray does as much at once as its nodes have cores"
+        )
     if choice.output is not None and choice.output.suffix == ".npz":
         raise UsageError(f"a batch cannot go into one file, {choice.output}", hint="give a folder: -o sequences/")
     shard = None if options.shard is None else parse_shard(options.shard)
+    if choice.calibration is not None:
+        load_calibration(choice.calibration)  # a mistake in what is given for all is told once
+    if choice.actor is not None:
+        from reconstruct.actor_file import read_actor
+
+        read_actor(choice.actor)
     plan = make_plan(paths, replace(choice, shard=shard))
     means = Means(options.engine, options.address, options.workers)
     redo_failed = options.redo == "failed"
@@ -103,12 +114,17 @@ def reconstruct_batch(paths: Sequence[Path], choice: Any, options: BatchOptions,
 
 def _raise_of_failures(result: dict[str, Any]) -> None:
     faults = sum(left["fault"] for left in result["left_out"])
-    count = len(result["failed"]) + faults
-    if count:
+    count, whole = _failed(result) + faults, result["sequences"] + faults
+    if result["failed"] or faults:
         raise SomeItemsFailedError(
-            f"{count} of {result['sequences'] + faults} failed, for the reasons above; the others are done",
+            f"{count} of {whole} failed, for the reasons above; the others are done",
             hint="run the same command again for what may pass by itself; after mending the rest, with --redo failed",
         )
+
+
+def _failed(result: dict[str, Any]) -> int:
+    """How many sequences failed; an actor that failed is listed with them, and is none."""
+    return sum(item["what"] == "sequence" for item in result["failed"])
 
 
 def result_text(result: dict[str, Any]) -> str:
@@ -116,7 +132,7 @@ def result_text(result: dict[str, Any]) -> str:
     head = f"{result['done']} sequences done"
     if result["done"]:
         head += f" in {result['seconds'] / 60:.1f} min, {result['takes_an_hour']:.0f} takes an hour"
-    head += f"; {result['already_done']} were done before; {len(result['failed'])} failed"
+    head += f"; {result['already_done']} were done before; {_failed(result)} failed"
     return "\n".join([head, *failures_text(result["failed"]), *left_out_text(result["left_out"])])
 
 
@@ -149,7 +165,7 @@ def dry_run_text(result: dict[str, Any]) -> str:
     lines = [f"{item['item']} -> {item['output']}" for item in plan[:MOST_LISTED]]
     if len(plan) > MOST_LISTED:
         lines.append(f"and {len(plan) - MOST_LISTED} more")
-    lines.append(f"{result['already_done']} done before; {len(result['failed'])} failed before")
+    lines.append(f"{result['already_done']} done before; {_failed(result)} failed before")
     lines += [*failures_text(result["failed"]), *left_out_text(result["left_out"])]
     return "\n".join([*lines, estimate_text(result["estimate"])])
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mmface4d.errors import InputError
-from mmface4d.files import atomic_path, write_json
+from mmface4d.files import atomic_path, clear_partials, write_json
 from mmface4d.locks import locked
 
 LOCK = "lock"
@@ -79,6 +79,7 @@ class PartialResult:
 def open_partial(output: Path, key: dict[str, Any]) -> Iterator[PartialResult]:
     """The partial result of a sequence, for this process alone; raises BusyError where another one is at it."""
     with locked(partial_folder(output) / LOCK, what=str(output)):
+        clear_partials(output)
         yield PartialResult(output, key)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from corpus.dataset.consent import scopes_of_sequence
 from corpus.dataset.items import Item, lab_index
 from corpus.dataset.regions import FaceRegions
 from corpus.dataset.summary import Person
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from corpus.release.reader import Release
 
 MOST_MODEL_NAME = 64
-NOT_RECONSTRUCTED = "not reconstructed"
 NO_MESH = "the consent does not cover meshes"
 VIRTUAL = "virtual actor"
 
@@ -120,15 +120,21 @@ def released_regions(release: "Release") -> FaceRegions:
 
 
 def of_files(paths: Sequence[Path]) -> Gathered:
-    """Sequence files, of which nothing else is known; raises InputError where there is none."""
+    """Sequence files, of which no more is known than whether they may be used; raises InputError where one is none."""
     gathered = Gathered(paths[0].stem + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""))
     for path in paths:
         if not path.is_file():
             raise InputError(
                 f"{path} is no lab, no release and no sequence", hint="give a folder with lab.toml, or a sequence.npz"
             )
-        gathered.add(partial(recording_of, path, name=path.stem))
+        gathered.add(partial(_recording_of_file, path))
     return gathered
+
+
+def _recording_of_file(path: Path) -> Recording:
+    """Raises ConsentError where a record says that it may not be used."""
+    scopes_of_sequence(path, _text_of(path, "take") or "")
+    return recording_of(path, name=path.stem)
 
 
 def recording_of(path: Path, *, name: str, subject: str | None = None, emotion: str | None = None) -> Recording:
@@ -145,15 +151,24 @@ def recording_of(path: Path, *, name: str, subject: str | None = None, emotion: 
 
 def model_of(path: Path) -> str:
     """The name of a sequence's model, without reading the rest; raises InputError where it does not say."""
-    hint = "the file is damaged or of another kind"
+    model = _text_of(path, "model")
+    if model is None or len(model) > MOST_MODEL_NAME:
+        raise InputError(f"{path} does not say of which model it is", hint=_NO_SEQUENCE)
+    return model
+
+
+def _text_of(path: Path, name: str) -> str | None:
+    """A text in a sequence; None where there is none of that name, InputError where it cannot be one of ours."""
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            model = file["model"]
+            if name not in file.files:
+                return None
+            text = file[name]
     except Exception as error:  # numpy and zipfile raise a dozen kinds on damaged and hostile files
-        raise InputError(f"{path} does not say of which model it is: {error}", hint=hint) from error
-    if model.shape != () or model.dtype.kind != "U" or len(str(model)) > MOST_MODEL_NAME:
-        raise InputError(f"{path} does not say of which model it is", hint=hint)
-    return str(model)
+        raise InputError(f"{path} is no mesh sequence: {error}", hint=_NO_SEQUENCE) from error
+    if text.shape != () or text.dtype.kind != "U":
+        raise InputError(f"{path} does not say of which {name} it is", hint=_NO_SEQUENCE)
+    return str(text)
 
 
 def _why_not(item: Item) -> str | None:
@@ -161,10 +176,13 @@ def _why_not(item: Item) -> str | None:
         return item.reason
     if "mesh" not in item.scopes:
         return NO_MESH
-    return None if item.sequence is not None else NOT_RECONSTRUCTED
+    return item.lacking
 
 
 def _person(item: Item) -> Person:
     if item.subject is not None:
         return Person(item.subject.pseudonym, item.subject.age, item.subject.gender)
     return Person(item.pseudonym or VIRTUAL)
+
+
+_NO_SEQUENCE = "the file is damaged or of another kind"

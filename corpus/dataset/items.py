@@ -5,14 +5,18 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from mmface4d.errors import InputError, Mmface4dError
+from corpus.dataset.consent import NO_SESSION, WITHDRAWN, Permission, is_among, permission_of
+from mmface4d.errors import InputError
 from mmface4d.lab import Lab
+from mmface4d.results import read_record, sequence_place
 from mmface4d.session import ScriptItem, Session, open_session
 from mmface4d.session_folders import find_sessions, subject_of
-from mmface4d.subject import SCOPES, Subject, read_subject, subject_path
+from mmface4d.subject import Subject
 from mmface4d.withdrawal import is_withdrawn, withdrawn_people
 
-SEQUENCES = "sequences"
+NOT_RECONSTRUCTED = "not reconstructed"
+FAILED = "the last reconstruction failed"
+NOT_AS_RECORDED = "the sequence is not the one that its record tells of"
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,8 @@ class Item:
     """A kept take, or a session that cannot be read: that one has neither sentence nor take.
 
     `reason` says in a few words why it cannot be used at all; it names no path. `scopes` are those of the consent that
-    holds on the day asked for, none where nothing says so; the virtual actor has all of them.
+    holds on the day asked for, none where nothing says so; the virtual actor has all of them. `lacking` says why there
+    is no sequence.
     """
 
     session: Path
@@ -29,6 +34,7 @@ class Item:
     sentence: ScriptItem | None
     take: Path | None
     sequence: Path | None
+    lacking: str | None = None
     scopes: frozenset[str] = frozenset()
     virtual: bool = False
     withdrawn: bool = False
@@ -38,16 +44,6 @@ class Item:
     def usable(self) -> bool:
         """Whether nothing speaks against every use of it."""
         return self.reason is None
-
-
-@dataclass(frozen=True)
-class _Permission:
-    """What may be used of everything in a session."""
-
-    subject: Subject | None = None
-    scopes: frozenset[str] = frozenset()
-    withdrawn: bool = False
-    reason: str | None = None
 
 
 def lab_index(lab: Lab, *, today: date | None = None) -> list[Item]:
@@ -74,11 +70,11 @@ def session_items(path: Path, people: Mapping[str, date], *, today: date) -> Ite
     try:
         session = open_session(path)
     except InputError:
-        gone = pseudonym in people
-        reason = "consent withdrawn" if gone else "the session cannot be read"
+        gone = is_among(pseudonym, people)
+        reason = WITHDRAWN if gone else NO_SESSION
         yield Item(path, pseudonym, None, None, None, None, withdrawn=gone, reason=reason)
         return
-    permission = _permission(session, people, today)
+    permission = permission_of(session, people, today)
     for state in session.states.values():
         if state.status == "kept" and not state.item.practice:
             yield _item(session, state.item, state.kept_take, permission)
@@ -91,11 +87,11 @@ def _whose(path: Path) -> str | None:
         return None
 
 
-def _item(session: Session, sentence: ScriptItem, kept: str | None, permission: _Permission) -> Item:
+def _item(session: Session, sentence: ScriptItem, kept: str | None, permission: Permission) -> Item:
     take = _inside(session.takes, kept)
     gone = permission.withdrawn or (take is not None and is_withdrawn(take))
-    sequence = None if take is None else session.path / SEQUENCES / f"{take.name}.npz"
-    reason = "consent withdrawn" if gone else permission.reason
+    sequence, lacking = (None, NOT_RECONSTRUCTED) if take is None else _sequence(session.path, take.name)
+    reason = WITHDRAWN if gone else permission.reason
     if reason is None and (take is None or not (take / "take.json").is_file()):
         reason = "the kept take is not there"
     return Item(
@@ -104,7 +100,8 @@ def _item(session: Session, sentence: ScriptItem, kept: str | None, permission: 
         subject=permission.subject,
         sentence=sentence,
         take=take,
-        sequence=sequence if sequence is not None and sequence.is_file() else None,
+        sequence=sequence,
+        lacking=lacking,
         scopes=frozenset() if gone else permission.scopes,
         virtual=session.record.virtual,
         withdrawn=gone,
@@ -112,46 +109,25 @@ def _item(session: Session, sentence: ScriptItem, kept: str | None, permission: 
     )
 
 
+def _sequence(session: Path, take_name: str) -> tuple[Path | None, str | None]:
+    """The sequence of a take, or why there is none: what an older run left does not stand for what failed since."""
+    place = sequence_place(session, take_name)
+    if not place.output.is_file():
+        return None, NOT_RECONSTRUCTED
+    try:
+        record = read_record(place.record)
+    except InputError:
+        return None, NOT_AS_RECORDED
+    if record is None:  # made by itself, and not in a batch
+        return place.output, None
+    if record.output is None:
+        return None, FAILED
+    same = record.output.bytes == place.output.stat().st_size
+    return (place.output, None) if same else (None, NOT_AS_RECORDED)
+
+
 def _inside(takes: Path, name: str | None) -> Path | None:
     """The kept take's folder, unless the log names something else than a folder of the session's takes."""
     if not name or name.startswith(".") or "/" in name or "\\" in name or "\0" in name:
         return None
     return takes / name
-
-
-def _permission(session: Session, people: Mapping[str, date], today: date) -> _Permission:
-    name = session.record.subject
-    if name in people or is_withdrawn(session.takes / "any"):
-        return _Permission(withdrawn=True, reason="consent withdrawn")
-    if session.record.virtual:
-        return _virtual(session)
-    record = subject_path(session.path, name)
-    if not record.is_file():
-        return _Permission(reason="no record of the subject")
-    try:
-        subject = read_subject(record)
-    except Mmface4dError:
-        return _Permission(reason="the subject's record cannot be read")
-    if subject.pseudonym != name:
-        return _Permission(reason="the subject's record is about somebody else")
-    return _of_person(subject, today)
-
-
-def _virtual(session: Session) -> _Permission:
-    person = session.record.consent is not None or subject_path(session.path, session.record.subject).is_file()
-    if person:
-        return _Permission(reason="a session of the virtual actor that names a person")
-    return _Permission(scopes=frozenset(SCOPES))
-
-
-def _of_person(subject: Subject, today: date) -> _Permission:
-    consent = subject.consent
-    if subject.withdrawn is not None:
-        return _Permission(subject, withdrawn=True, reason="consent withdrawn")
-    if consent is None:
-        return _Permission(subject, reason="no consent")
-    if consent.date > today:
-        return _Permission(subject, reason="consent not yet in force")
-    if consent.until is not None and consent.until < today:
-        return _Permission(subject, reason="consent expired")
-    return _Permission(subject, frozenset(consent.scopes))

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from corpus.dataset.consent import scopes_of_sequence
 from corpus.presets.motion import Motion, Pose, steady_motion
 from mmface4d.errors import InputError, UsageError
 from mmface4d.names import safe_name
-from mmface4d.sequence import load_sequence
+from mmface4d.sequence import MeshSequence, load_sequence
 from mmface4d.take import Take, open_take
-from mmface4d.withdrawal import refuse_withdrawn
 
 UNKNOWN_SUBJECT = "actor"
 
@@ -20,6 +20,7 @@ class Clip:
     """A sequence to be exported. `sentence` is the sentence's id, or the clip's name where none is known.
 
     `wav` is the sound of a sequence that is of no take: it begins with the first frame.
+    `scopes` are those of the person's consent; None where neither a subject's record nor the take tells of one.
     """
 
     name: str
@@ -28,12 +29,17 @@ class Clip:
     motion: Motion
     take: Take | None
     wav: Path | None = None
+    scopes: frozenset[str] | None = None
 
     @property
     def sound_allowed(self) -> bool:
-        """Whether the voice may be used; a take that records no consent (imported, virtual) does not forbid it."""
-        consent = self.take.info.source.get("consent") if self.take else None
-        return consent is None or (isinstance(consent, dict) and "audio" in consent.get("scopes", ()))
+        """Whether the voice may be used; where no consent is known (imported, virtual), nothing forbids it."""
+        return self.scopes is None or "audio" in self.scopes
+
+    @property
+    def colors_allowed(self) -> bool:
+        """Whether the actor's colours, which are taken from the pictures, may be used."""
+        return self.scopes is None or "rgb" in self.scopes
 
     @property
     def source(self) -> str:
@@ -44,35 +50,40 @@ class Clip:
 def open_clip(path: Path, *, pose: Pose = "world", with_take: bool = True, subject: str | None = None) -> Clip:
     """Opens a sequence and the take that it names; where it names none, the WAV of its name beside it.
 
-    Raises InputError where the sequence or its take is missing, ConsentError where the person has withdrawn.
+    Raises InputError where the sequence or its take is missing, ConsentError where it may not be used.
     """
-    refuse_withdrawn(path.parent)
-    motion = steady_motion(load_sequence(path), pose=pose)
-    wav = _own_sound(motion, path) if with_take else None
-    take = _take(motion, path) if with_take and wav is None else None
+    sequence = load_sequence(path)
+    named = take_name(sequence)
+    scopes = scopes_of_sequence(path, named)  # whether its take is wanted or not
+    motion = steady_motion(sequence, pose=pose)
+    wav = _own_sound(named, path) if with_take else None
+    take = _take(named, path) if with_take and wav is None else None
     source = take.info.source if take else {}
     item = source.get("item")
     sentence = item.get("id") if isinstance(item, dict) else None
     person = str(subject or source.get("subject") or UNKNOWN_SUBJECT)
     name = f"{person}_{sentence}" if sentence else take.name if take else path.stem
-    return Clip(safe_name(name), safe_name(person), safe_name(str(sentence or name)), motion, take, wav)
+    return Clip(safe_name(name), safe_name(person), safe_name(str(sentence or name)), motion, take, wav, scopes)
 
 
-def _own_sound(motion: Motion, path: Path) -> Path | None:
+def _own_sound(named: str, path: Path) -> Path | None:
     """NAME.wav beside NAME.npz, as an animation has it."""
     wav = path.with_suffix(".wav")
-    names_take = "take" in motion.sequence and str(motion.sequence["take"])
-    return wav if wav.is_file() and not names_take else None
+    return wav if wav.is_file() and not named else None
 
 
-def _take(motion: Motion, path: Path) -> Take:
-    named = str(motion.sequence["take"]) if "take" in motion.sequence else ""
+def take_name(sequence: MeshSequence) -> str:
+    """The take as the sequence names it; empty where it names none."""
+    return str(sequence["take"]) if "take" in sequence else ""
+
+
+def _take(named: str, path: Path) -> Take:
+    folder = path.parent / named
     if not named:
         raise InputError(
             f"{path} does not say of which take it is",
             hint="put its sound beside it, or export it without: --without-take",
         )
-    folder = path.parent / named
     if not folder.is_dir():
         raise InputError(
             f"{path}: its take {named} is not there",

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from corpus.presets.clip import Clip, open_clip, refuse_equal_names
+from corpus.dataset.consent import scopes_of_sequence
+from corpus.presets.clip import Clip, open_clip, refuse_equal_names, take_name
 from corpus.presets.motion import Pose
 from mmface4d.exported import Exported
 from mmface4d.new_folder import new_folder
@@ -20,6 +21,7 @@ PRESETS: dict[str, tuple[str, str, Pose]] = {
     "ply": ("corpus.presets.mesh_files:write_ply", "a PLY a frame", "world"),
     "obj": ("corpus.presets.mesh_files:write_obj", "an OBJ a frame", "world"),
 }
+COLORED = ("wav+npz", "gltf", "ply")  # those that have room for the actor's colours
 
 
 def export_sequences(
@@ -38,8 +40,12 @@ def export_sequences(
     try:
         with new_folder(output) as folder:
             done = write(clips, folder)
+            for clip in clips:  # somebody may have withdrawn meanwhile
+                scopes_of_sequence(clip.motion.sequence.path, take_name(clip.motion.sequence))
             for clip, one in zip(clips, done, strict=True):
                 one.notes += quality_notes(clip)
+                if preset in COLORED and "vertex_colors" in clip.motion.sequence and not clip.colors_allowed:
+                    one.notes.append("no colours: the person's consent does not cover rgb")
             return done
     finally:
         for clip in clips:

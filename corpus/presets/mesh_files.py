@@ -18,9 +18,11 @@ NUMBER_DIGITS = 6
 
 
 def vertex_colors(clip: Clip) -> UInt8[np.ndarray, "n_verts 3"] | None:
-    """The actor's colours, 0 to 255, where the sequence has them."""
+    """The actor's colours, 0 to 255, where the sequence has them and they may be used."""
     sequence = clip.motion.sequence
-    if "vertex_colors" not in sequence or sequence["vertex_colors"].shape != sequence.vertices.shape[1:]:
+    if not clip.colors_allowed or "vertex_colors" not in sequence:
+        return None
+    if sequence["vertex_colors"].shape != sequence.vertices.shape[1:]:
         return None
     return np.round(np.clip(np.nan_to_num(sequence["vertex_colors"]), 0.0, 1.0) * 255).astype(np.uint8)
 

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Int
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from corpus.dataset.landmarks import found_landmarks
 from corpus.presets.clip import Clip
 from corpus.presets.gray_video import GrayVideoWriter
 from corpus.presets.nut_mesh import write_nut_mesh
@@ -116,20 +117,21 @@ def _write_cameras(clip: Clip, folder: Path, *, done: Exported) -> int:
     rows = _take_frames(clip, take)
     serials = sorted(take.cameras, key=lambda serial: serial != take.master)
     poses = _poses(clip)
-    found = found_landmarks(take)
+    seen, order = rows >= 0, list(take.cameras)
+    found = found_landmarks(take, rows[seen])
     for number, serial in enumerate(serials):
         stem = f"{clip.name}_{number}"
         record = take.cameras[serial].record().model_dump(mode="json", include={"color", "depth", "color_from_depth"})
         write_json(folder / f"{stem}.json", record | {"unit": "metre", "world_from_camera": poses.get(serial)})
         _write_depth(take, serial, folder / f"{stem}.nut", rows=rows, fps=clip.motion.fps)
-        if serial in found:
-            picked = np.full((len(rows), *found[serial].shape[1:]), np.nan, np.float32)
-            picked[rows >= 0] = found[serial][rows[rows >= 0]]
+        if found is not None:
+            picked = np.full((len(rows), *found.shape[2:]), np.nan, np.float32)
+            picked[seen] = found[:, order.index(serial)]
             with atomic_path(folder / f"{stem}_landmarks.npy") as partial:
                 np.save(partial, picked, allow_pickle=False)
     take.close()  # there may be more takes than files that can be open
-    if not found:
-        done.notes.append("no landmarks: none have been found in the take yet")
+    if found is None:
+        done.notes.append("no landmarks: they have not been looked for in all frames yet")
     return len(serials)
 
 
@@ -141,7 +143,7 @@ def _poses(clip: Clip) -> dict[str, Any]:
     name = f"the calibration in {sequence.path}"
     try:
         content = json.loads(str(sequence["calibration_json"]))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{name} is not valid JSON: {error}", hint="reconstruct the take again") from error
     rig = parse_calibration(content, name=name)
     return {serial: pose.tolist() for serial, pose in rig.world_from_camera.items()}
@@ -167,17 +169,3 @@ def _write_depth(take: Take, serial: str, path: Path, *, rows: Int[np.ndarray, "
         for row in rows.tolist():
             depth_mm: DepthImage | None = take.depth_mm(row, serial) if row >= 0 else None
             video.write(np.zeros((height, width), np.uint16) if depth_mm is None else depth_mm)
-
-
-def found_landmarks(take: Take) -> dict[str, np.ndarray]:
-    """The landmarks that calibration or reconstruction left in the take's cache: by serial [T, L, 2], colour pixels."""
-    files = sorted((take.path / "cache").glob("landmarks-*.npz"), key=lambda file: file.stat().st_mtime)
-    for path in reversed(files):
-        try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                pixels = file["pixels"]
-        except Exception:  # numpy and zipfile raise a dozen kinds; a damaged cache is made again by those who need it
-            continue
-        if pixels.ndim == 4 and pixels.shape[:2] == (len(take), len(take.cameras)) and pixels.dtype.kind == "f":
-            return {serial: pixels[:, number].astype(np.float32) for number, serial in enumerate(take.cameras)}
-    return {}

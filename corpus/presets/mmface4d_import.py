@@ -116,10 +116,9 @@ def _own_topology(folder: Path, name: str, record: ClipRecord | None) -> Topolog
 
 
 def _read_npy(path: Path) -> np.ndarray:
-    try:
-        with path.open("rb") as file:
-            return np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    try:  # mapped, because a header may promise more than there is memory
+        return np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError, OverflowError) as error:
         raise InputError(f"{path} holds no triangles: {error}", hint="give an OBJ or a .npy of int [F, 3]") from error
 
 
@@ -149,6 +148,8 @@ def _read_obj(path: Path) -> Topology:
 def _triangles(words: list[str], n_verts: int, *, where: str) -> list[tuple[int, int, int]]:
     try:
         numbers = [int(word.split("/")[0]) for word in words]
+        if any(abs(number) > MOST_VERTICES for number in numbers):
+            raise ValueError("too large")
     except ValueError as error:
         raise InputError(f"{where}: {' '.join(words)[:60]!r} is no face", hint="give an OBJ of a mesh") from error
     corners = [number - 1 if number > 0 else n_verts + number for number in numbers]

@@ -12,6 +12,7 @@ from mmface4d.exported import Exported
 from mmface4d.sequence import OF_SEQUENCE, PER_FRAME, write_sequence
 
 PRIVATE = {"serials", "take", "calibration_json", "lighting", "depth_bias_mm", "format"}  # devices, paths, by camera
+COLORS = {"vertex_colors", "texture"}  # taken from the pictures
 GIVEN = {"vertices", "timestamps_usec"}
 
 
@@ -23,7 +24,8 @@ def write(clips: Sequence[Clip], folder: Path) -> list[Exported]:
 def _write_clip(clip: Clip, folder: Path) -> Exported:
     motion, sequence = clip.motion, clip.motion.sequence
     done = Exported(clip.name, len(motion), motion.fps)
-    kept: dict[str, Any] = {name: sequence[name] for name in OF_SEQUENCE if name in sequence and name not in PRIVATE}
+    left_out = PRIVATE if clip.colors_allowed else PRIVATE | COLORS
+    kept: dict[str, Any] = {name: sequence[name] for name in OF_SEQUENCE if name in sequence and name not in left_out}
     fitted = [name for name in PER_FRAME if name in sequence and name not in GIVEN] if motion.exact else []
     if not motion.exact:
         done.notes.append("frames were missing and are filled in, without fitted parameters")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from corpus.dataset.landmarks import found_landmarks
 from corpus.release.pictures import missed
 from mmface4d.errors import InputError, Mmface4dError
 from mmface4d.npz import write_npz
@@ -67,17 +68,3 @@ def write_landmarks(path: Path, take: Take, frames: Frames) -> None:
     if pixels is None:
         raise InputError(f"{take.path} has no landmarks of all frames", hint="reconstruct the take again")
     write_npz(path, {"pixels": pixels.astype("<f4")})
-
-
-def found_landmarks(take: Take, frames: Frames) -> np.ndarray | None:
-    """float32 [n_frames, n_cameras, n_points, 2], NaN where no face was found; None where nobody has looked."""
-    for path in sorted((take.path / "cache").glob("landmarks-*.npz")):
-        try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                done, pixels = file["done"].astype(bool), file["pixels"]
-        except Exception:  # a cache may be damaged in a dozen ways, and is then none
-            continue
-        whole = pixels.ndim == 4 and pixels.shape[:2] == (len(take), len(take.cameras)) and len(done) == len(take)
-        if whole and done[frames].all():
-            return pixels[frames].astype(np.float32)
-    return None

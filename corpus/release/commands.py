@@ -73,6 +73,7 @@ def build(
     from mmface4d.model_topology import model_topology
     from mmface4d.text_file import read_text
 
+    _refuse_name(name)
     if version is not None:
         parts(version)
     options = BuildOptions(
@@ -85,6 +86,17 @@ def build(
     before = open_release(previous) if previous else newest_release(opened)
     content = build_release(opened, output, options, topology=model_topology, previous=before)
     _say(content.summary, output, as_json)
+
+
+def _refuse_name(name: str) -> None:
+    from pydantic import TypeAdapter, ValidationError
+
+    from corpus.release.layout import Name
+
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        raise UsageError(f"--name {name[:60]!r} cannot be used", hint="one line, 200 letters at most") from error
 
 
 def _components(text: str) -> tuple[str, ...]:
@@ -139,6 +151,7 @@ def verify(folder: Path, as_json: bool) -> None:
 @json_option
 def withdraw(folder: Path, subjects: tuple[str, ...], output: Path, lab: Path | None, as_json: bool) -> None:
     """Write a new MAJOR version without some people, and with a tombstone of each."""
+    from corpus.release.ledger import remember, splits_so_far
     from corpus.release.reader import open_release
     from corpus.release.withdraw import released_ids, withdraw_subjects, withdrawn_ids
     from mmface4d.lab import open_lab
@@ -149,7 +162,10 @@ def withdraw(folder: Path, subjects: tuple[str, ...], output: Path, lab: Path | 
         )
     opened, made_in = open_release(folder), None if lab is None else open_lab(lab)
     gone = released_ids(opened, subjects, made_in) if made_in is None or subjects else withdrawn_ids(opened, made_in)
+    before = {} if made_in is None else splits_so_far(made_in.path, opened)
     content = withdraw_subjects(opened, gone, output)
+    if made_in is not None:
+        remember(made_in.path, open_release(output), before=before)
     _say(content.summary, output, as_json)
     click.echo(f"taken out: {', '.join(sorted(set(gone)))}; delete {folder} wherever it is", err=as_json)
 

@@ -115,8 +115,49 @@ def _spread(values: Sequence[float]) -> dict[str, float] | None:
     return {"least": round(min(values), 3), "median": round(float(np.median(values)), 3), "most": round(max(values), 3)}
 
 
-def changes_between(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, int]:
-    """How many sequences came, went, and have another mesh; hashes of meshes by id."""
+@dataclass(frozen=True)
+class Changes:
+    """How many sequences, and how many files of sequences that stay, came, went, and have other bytes."""
+
+    sequences: dict[str, int]
+    files: dict[str, int]
+
+    @property
+    def removed(self) -> bool:
+        """Whether something was taken away, be it a voice whose consent was narrowed."""
+        return bool(self.sequences["removed"] or self.files["removed"])
+
+    @property
+    def added(self) -> bool:
+        """Whether something came or is another."""
+        return any(each[what] for each in (self.sequences, self.files) for what in ("added", "changed"))
+
+    def lines(self) -> list[str]:
+        """For the CHANGELOG."""
+        sequences = [f"{count} sequences {what}" for what, count in self.sequences.items() if count]
+        files = [
+            f"{count} other files of sequences that stay {what}{': delete them' if what == 'removed' else ''}"
+            for what, count in self.files.items()
+            if count
+        ]
+        return [*sequences, *files] or ["texts only"]
+
+
+def changes_between(previous: Release | None, sequences: Sequence[SequenceRow], files: Sequence[FileRow]) -> Changes:
+    """What is another than in the release before, by the hashes of meshes and of all other files."""
+    known, listed = (previous.sequences, previous.files) if previous else ([], [])
+    stay = {row.id for row in known} & {row.id for row in sequences}
+    return Changes(
+        _compared({row.id: row.sha256 for row in known}, {row.id: row.sha256 for row in sequences}),
+        _compared(_beside_meshes(listed, stay), _beside_meshes(files, stay)),
+    )
+
+
+def _beside_meshes(files: Sequence[FileRow], ids: set[str]) -> dict[tuple[str, str], str]:
+    return {(row.component, row.name): row.sha256 for row in files if row.id in ids and row.component != "meshes"}
+
+
+def _compared(before: Mapping[Any, str], after: Mapping[Any, str]) -> dict[str, int]:
     return {
         "added": len(after.keys() - before.keys()),
         "removed": len(before.keys() - after.keys()),

@@ -26,6 +26,7 @@ MAX_MEMBER_BYTES = 8 << 30
 MAX_TABLE_BYTES = 512 << 20
 
 Version = Annotated[str, StringConstraints(pattern=r"^(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 SubjectId = Annotated[str, StringConstraints(pattern=SUBJECT_ID.pattern)]
 Component = Literal["meshes", "audio", "landmarks", "depth", "rgb"]
 
@@ -40,7 +41,7 @@ class ReleaseRecord(Strict):
     """What stands in `index/release.json`."""
 
     format: int = FORMAT
-    name: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    name: Name
     version: Version
     previous: Version | None = None
     components: tuple[Component, ...]

@@ -32,16 +32,17 @@ def splits_so_far(lab: Path, previous: Release | None) -> dict[str, str]:
     if known is None:
         return before
     if previous is None or parts(previous.record.version) < parts(known.version):
+        where = "and is not in its folder of releases" if previous is None else f"and {previous.path} is an older one"
         raise InputError(
-            f"the lab's last release is {known.version}, and is not in its folder of releases",
-            hint="name it, or a later one made by `release withdraw`, with --previous; where nobody "
-            f"ever got it, delete {lab / FILE}",
+            f"the lab's last release is {known.version}, {where}",
+            hint="go on from that one (--previous names it where it lies elsewhere); where nobody ever got it, "
+            f"delete {lab / FILE}",
         )
     return {**known.splits, **before}
 
 
 def remember(lab: Path, release: Release, *, before: dict[str, str]) -> None:
-    """Notes a release that was built."""
+    """Notes a release that was built, or out of which somebody was taken."""
     now = {subject: split for split, ids in release.splits.items() for subject in ids}
     splits = dict(sorted({**before, **now}.items()))
     write_json(lab / FILE, {"version": release.record.version, "splits": splits})

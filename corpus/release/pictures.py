@@ -6,6 +6,7 @@ A frame that a camera missed is black, and listed in `cameras.json`.
 """
 
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -24,7 +25,10 @@ MOSAIC_BLOCKS = 16  # along the shorter side of the picture: a face is a few of 
 JPEG_QUALITY = 90
 # markers whose content is not the picture: those of APP1 to APP13 and APP15, and comments; APP14 tells the colours
 DROPPED = frozenset((*range(0xE1, 0xEE), 0xEF, 0xFE))
-START_OF_SCAN = 0xDA
+START_OF_IMAGE, END_OF_IMAGE, START_OF_SCAN, APP0 = b"\xff\xd8", 0xD9, 0xDA, 0xE0
+PLAIN_APP0_BYTES = 18  # with its marker; a longer one holds a thumbnail
+# what ends the coded pixels of a scan; stuffed zeros, restarts and fillers do not
+MARKER = re.compile(rb"\xff(?=[^\x00\xd0-\xd7\xff])")
 Frames = Int[np.ndarray, "n_frames"]
 
 
@@ -139,15 +143,17 @@ def _encoded(color: ColorImage) -> bytes:
 
 def bare_jpeg(data: bytes) -> bytes:
     """A JPEG without the segments that hold device, place, time or comments; raises TakeError where damaged."""
-    if data[:2] != b"\xff\xd8":
+    if data[:2] != START_OF_IMAGE:
         raise TakeError("a colour picture is no JPEG", hint="see: mmface4d take check TAKE")
     kept, at = [data[:2]], 2
-    while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
+    while data[at : at + 1] == b"\xff" and at + 2 <= len(data):
         marker, end = data[at + 1], at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == END_OF_IMAGE:  # nothing that hides behind it goes along, such as another picture
+            return b"".join([*kept, data[at : at + 2]])
         if marker == START_OF_SCAN:
-            # nothing that hides behind the picture's end goes along
-            return b"".join([*kept, data[at : data.rfind(b"\xff\xd9") + 2]])
-        if marker not in DROPPED:
+            following = MARKER.search(data, end)
+            end = following.start() if following else len(data)
+        if marker not in DROPPED and (marker != APP0 or end - at <= PLAIN_APP0_BYTES):
             kept.append(data[at:end])
         at = end
     raise TakeError("a colour picture is damaged", hint="see: mmface4d take check TAKE")

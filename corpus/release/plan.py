@@ -10,12 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from corpus.dataset.items import Item
+from corpus.dataset.consent import UNCLEAR
+from corpus.dataset.items import NOT_RECONSTRUCTED, Item
 from corpus.release.identity import Identity
 from corpus.release.layout import COMPONENTS, SCOPE_OF, MissingRow
 from corpus.release.meshes import Topology, topology_of
 from corpus.release.reader import Release
 from corpus.release.splits import SplitRules, assign
+from corpus.release.sums import changed_tables
 from mmface4d.errors import InputError
 from mmface4d.files import read_json
 from mmface4d.sequence import load_sequence
@@ -57,8 +59,12 @@ def plan_release(
 ) -> Plan:  # fmt: skip
     """The plan; `before` are the splits so far by released id.
 
-    Raises InputError where nothing is left, or the previous release is another lab's.
+    Raises InputError where nothing is left, or the previous release is another lab's or damaged.
     """
+    if previous is not None and (changed := changed_tables(previous.path)):
+        raise InputError(
+            f"{previous.path} is damaged: {changed[0]}", hint=f"see all of it: mmface4d release verify {previous.path}"
+        )
     if previous is not None and previous.record.key_fingerprint != identity.fingerprint:
         raise InputError(
             f"{previous.path} was made with another lab's key", hint="restore .release-key of the lab that made it"
@@ -66,6 +72,7 @@ def plan_release(
     plan = Plan()
     named = _named(_permitted(items, identity, previous, plan), identity=identity, previous=previous)
     plan.permitted = {each.subject for each in named}
+    _refuse_unclear(items, plan, identity=identity, previous=previous)
     codes = _codes(items)
     usable = [each for each in named if _is_whole(each, plan, codes=codes)]
     usable = _of_one_topology(usable, plan)
@@ -100,6 +107,21 @@ def _permitted(items: Sequence[Item], identity: Identity, previous: Release | No
     return kept
 
 
+def _refuse_unclear(items: Iterable[Item], plan: Plan, *, identity: Identity, previous: Release | None) -> None:
+    """Raises InputError where somebody would be taken out for good because of what cannot be read."""
+    leaving = previous.subjects.keys() - plan.permitted if previous else set()
+    unclear = {
+        f"{item.pseudonym}: {item.reason}"
+        for item in items
+        if item.reason in UNCLEAR and item.pseudonym and identity.subject(item.pseudonym) in leaving
+    }
+    if unclear:
+        raise InputError(
+            f"in the release before are people of whom nothing is known now: {'; '.join(sorted(unclear)[:20])}",
+            hint="mend or restore what cannot be read; those who withdrew: mmface4d subject withdraw",
+        )
+
+
 def _named(items: list[Item], *, identity: Identity, previous: Release | None) -> list[Planned]:
     """New names: what was released before keeps its own, and nothing else ever gets it."""
     names = {row.token: row.id for row in previous.sequences} if previous else {}
@@ -107,7 +129,7 @@ def _named(items: list[Item], *, identity: Identity, previous: Release | None) -
     pseudonyms = {item.pseudonym or "" for item in items}
     if len({identity.subject(name) for name in pseudonyms}) < len(pseudonyms):
         raise InputError("two subjects would get the same released name", hint="give one of them another pseudonym")
-    found = []
+    found, sessions = [], {}
     # older sessions first, so that a new one takes no name away
     created = {session: _created(session) for session in {item.session for item in items}}
     for item in sorted(items, key=lambda item: (created[item.session], item.session.name)):
@@ -115,6 +137,11 @@ def _named(items: list[Item], *, identity: Identity, previous: Release | None) -
         if sentence is None or item.take is None:
             continue
         token = identity.token(item.pseudonym or "", item.session.name, sentence.id)
+        if (other := sessions.setdefault(token, item.session)) != item.session:
+            raise InputError(
+                f"{other} and {item.session} have the same name, and both have the sentence {sentence.id}",
+                hint="give one of the folders another name, or move a copy out of the lab",
+            )
         name = names.get(token) or _free(f"{subject}-{sentence.id.replace('.', '_')}", taken)
         taken.add(name)
         found.append(Planned(item, item.sequence or Path(), item.take, name, subject, token))
@@ -147,7 +174,7 @@ def _is_whole(each: Planned, plan: Plan, *, codes: re.Pattern[str]) -> bool:
         plan.missing.append(MissingRow("", each.subject, "", "all", NO_CODES))
         return False
     if each.item.sequence is None:
-        plan.missing.append(missing(each, "all", "not reconstructed"))
+        plan.missing.append(missing(each, "all", each.item.lacking or NOT_RECONSTRUCTED))
         return False
     return True
 

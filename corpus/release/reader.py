@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int16
-from pydantic import TypeAdapter, ValidationError
+from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
 from corpus.release.layout import (
     FACES,
@@ -115,16 +115,28 @@ class Release:
     @cached_property
     def faces(self) -> Faces:
         """int32 [F,3], the triangles of every mesh."""
-        try:
-            with (self.path / FACES).open("rb") as file:
-                return np.lib.format.read_array(file, allow_pickle=False).astype(np.int32)
-        except (OSError, ValueError, EOFError) as error:
+        try:  # mapped, because a header may promise more than there is memory
+            faces = np.lib.format.open_memmap(self.path / FACES, mode="r")
+            if faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype.kind not in "iu" or not len(faces):
+                raise ValueError(f"it holds {faces.dtype} {faces.shape}")
+            if faces.min() < 0 or faces.max() >= self.record.vertex_count:
+                raise ValueError("it names vertices that there are not")
+            return np.asarray(faces, dtype=np.int32)
+        except (OSError, ValueError, EOFError, OverflowError) as error:
             raise InputError(f"{self.path / FACES} is damaged: {error}", hint=_HINT) from error
 
     @cached_property
     def regions(self) -> dict[str, list[int]]:
         """Vertex numbers by the name of a region."""
-        return read_json(self.path / REGIONS)["regions"]
+        told = read_json(self.path / REGIONS)
+        regions = told.get("regions") if isinstance(told, dict) else None
+        try:
+            found = TypeAdapter(dict[str, list[NonNegativeInt]]).validate_python(regions, strict=True)
+        except ValidationError as error:
+            raise InputError(f"{self.path / REGIONS} is damaged: {mistakes(error)}", hint=_HINT) from error
+        if any(max(vertices, default=0) >= self.record.vertex_count for vertices in found.values()):
+            raise InputError(f"{self.path / REGIONS} is damaged: it names vertices that there are not", hint=_HINT)
+        return found
 
     def items(self, split: str | None = None) -> Iterator[ReleaseItem]:
         """The sequences, of one split or of all, in the order of the index."""

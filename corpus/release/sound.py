@@ -4,7 +4,7 @@ import wave
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int16
+from jaxtyping import Float64, Int16
 
 from mmface4d.errors import InputError
 from mmface4d.take import Take
@@ -37,16 +37,18 @@ def cut(take: Take, *, first_usec: int, duration_s: float) -> tuple[Int16[np.nda
     count = round(min(duration_s, SECONDS_AT_MOST) * 1e6 / usec_a_sample)
     try:
         with soundfile.SoundFile(take.audio_path) as file:
+            if file.samplerate != record.rate:
+                raise ValueError(f"it has {file.samplerate} Hz, take.json says {record.rate}")
             begin, end = max(first, 0), min(first + count, file.frames)
             cutout = np.zeros((count, file.channels), np.int16)
             if end > begin:
                 file.seek(begin)
-                cutout[begin - first : end - first] = rounded(file.read(end - begin, dtype="int32", always_2d=True))
+                cutout[begin - first : end - first] = rounded(file.read(end - begin, dtype="float64", always_2d=True))
             return cutout, file.samplerate
     except (soundfile.SoundFileError, RuntimeError, OSError, ValueError) as error:
         raise InputError(f"the sound of {take.path} is damaged", hint="see: mmface4d take check TAKE") from error
 
 
-def rounded(samples: np.ndarray) -> Int16[np.ndarray, "n_samples n_channels"]:
-    """32-bit samples as 16-bit ones, to the nearest."""
-    return np.clip((samples.astype(np.int64) + (1 << 15)) >> 16, -(1 << 15), (1 << 15) - 1).astype(np.int16)
+def rounded(samples: Float64[np.ndarray, "n_samples n_channels"]) -> Int16[np.ndarray, "n_samples n_channels"]:
+    """Samples of -1 to 1 as 16-bit ones, to the nearest; those that are no numbers become silence."""
+    return np.clip(np.rint(np.nan_to_num(samples) * (1 << 15)), -(1 << 15), (1 << 15) - 1).astype(np.int16)

@@ -84,6 +84,15 @@ def differences(folder: Path) -> Differences:
     return found
 
 
+def changed_tables(folder: Path) -> list[str]:
+    """The files of the index that are missing or not as they were written, without a look at the shards."""
+    return [
+        name
+        for name, digest in read_sums(folder).items()
+        if name.startswith("index/") and not (_is_plain(folder, name) and file_sha256(folder / name) == digest)
+    ]
+
+
 def _is_plain(folder: Path, name: str) -> bool:
     """Whether it is a file itself: a link may lead anywhere, and a pipe never ends."""
     path = folder / name

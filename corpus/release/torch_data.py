@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset
 
-from corpus.release.layout import MAX_MEMBER_BYTES, MEMBERS
+from corpus.release.layout import MAX_MEMBER_BYTES, MEMBERS, SPLITS
 from corpus.release.reader import Release, ReleaseItem, mesh_arrays, sound_samples
 from mmface4d.errors import InputError, MissingBackendError
 from mmface4d.npz import read_npz
@@ -54,7 +54,11 @@ def stream(
     `shuffle` is how many samples wait to be shuffled; the shards are shuffled too where it is above 0.
     """
     wds = _webdataset()
+    if split not in SPLITS:
+        raise InputError(f"there is no split {split!r}", hint=f"choose of {', '.join(SPLITS)}")
     shards = sorted({row.shard for row in release.sequences if row.split == split})
+    if not shards:  # webdataset takes no empty list
+        return wds.DataPipeline(list)
     stages: list[Any] = [wds.SimpleShardList([str(release.path / shard) for shard in shards])]
     if shuffle:
         stages.append(wds.detshuffle(seed=seed))

@@ -62,8 +62,10 @@ def _misplaced(release: Release) -> Iterator[str]:
 
 
 def _stands_there(folder: Path, row: FileRow) -> bool:
+    if not BLOCK <= row.offset < (folder / row.shard).stat().st_size:
+        return False
     with (folder / row.shard).open("rb") as file:
-        file.seek(max(row.offset - BLOCK, 0))
+        file.seek(row.offset - BLOCK)
         try:
             info = tarfile.TarInfo.frombuf(file.read(BLOCK), "utf-8", "strict")
         except (tarfile.HeaderError, UnicodeDecodeError):

@@ -1,6 +1,7 @@
 """Taking people out of a release: a new MAJOR version without anything of theirs, and a tombstone with their id."""
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from corpus.release.layout import LICENSE, MISSING, FileRow, MissingRow, Tombsto
 from corpus.release.missing import read_missing
 from corpus.release.reader import Release
 from corpus.release.shards import copy_members
+from corpus.release.space import check_space
 from corpus.release.verify import verify
 from corpus.release.versions import next_version
 from corpus.release.writer import history_of
@@ -33,6 +35,7 @@ def withdraw_subjects(release: Release, subjects: Iterable[str], output: Path) -
     _refuse_damaged(release)
     with building(output) as folder:
         content = _without(release, gone)
+        check_space(folder, _sizes(release, gone), what=output)
         content.files = _copy_shards(release, folder, gone={row.id for row in release.sequences if row.subject in gone})
         meshes = {row.id: row for row in content.files if row.component == "meshes"}
         content.sequences = [
@@ -120,6 +123,16 @@ def _missing_without(release: Release, gone: set[str], removed: int) -> list[Mis
     same = [row for row in kept if (row.subject, row.reason) == ("", REASON)]
     count = counted + sum(row.count for row in same)
     return [*(row for row in kept if row not in same), MissingRow("", "", "", "all", REASON, count)]
+
+
+def _sizes(release: Release, gone: set[str]) -> list[int]:
+    """The bytes of each item that stays."""
+    stays = {row.id for row in release.sequences if row.subject not in gone}
+    sizes: Counter[str] = Counter()
+    for row in release.files:
+        if row.id in stays:
+            sizes[row.id] += row.bytes
+    return list(sizes.values())
 
 
 def _copy_shards(release: Release, folder: Path, *, gone: set[str]) -> list[FileRow]:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from corpus.dataset.items import lab_index
+from corpus.dataset.items import Item, lab_index
 from corpus.release.building import building
 from corpus.release.cameras import write_cameras, write_landmarks
 from corpus.release.content import Content, changes_between
@@ -23,12 +23,14 @@ from corpus.release.plan import Plan, Planned, missing, plan_release, reasons
 from corpus.release.reader import Release, open_release
 from corpus.release.shards import Member, ShardSet
 from corpus.release.sound import write_sound
+from corpus.release.space import check_space, estimated_bytes
 from corpus.release.splits import SplitRules
 from corpus.release.tables import pyarrow_modules
 from corpus.release.versions import chosen_version, parts
 from mmface4d.errors import ConsentError, InputError
 from mmface4d.face_topology import FaceTopology
 from mmface4d.lab import Lab
+from mmface4d.locks import locked
 from mmface4d.progress import progress
 from mmface4d.sequence import load_sequence
 from mmface4d.take import Take, open_take
@@ -74,25 +76,51 @@ def build_release(
     """Writes the release of a lab's kept takes; `topology` gives template and regions by the name of a model.
 
     Raises InputError where nothing can be released or a setting contradicts the release before, ConsentError where
-    somebody withdraws meanwhile, and what `building` raises.
+    somebody withdraws meanwhile, DiskFullError where it would not fit, and what `building` raises.
     """
     pyarrow_modules()  # what is not there is better missed before hours of work
-    with building(output) as folder:
-        identity = lab_identity(lab.path, make=previous is None)
-        before = splits_so_far(lab.path, previous)
-        gone = withdrawn_people(lab)
-        plan = plan_release(
-            lab_index(lab, today=today), identity=identity, rules=options.rules, components=options.components,
-            previous=previous, before=before,
-        )  # fmt: skip
-        face = _matching(topology, plan)
-        written = _write_shards(folder, lab, plan, options)
-        content = _content(plan, written, options, fingerprint=identity.fingerprint, previous=previous)
-        finish(folder, content, face=face)
-        if withdrawn_people(lab) != gone:
-            raise ConsentError("somebody withdrew while the release was written", hint="run the same command again")
-    remember(lab.path, open_release(output), before=before)
+    chosen_version(options.version, previous.record.version if previous else None, removed=False, added=False)
+    # two at a time would give two releases one version
+    with locked(lab.path / ".release.lock", what=f"a release of {lab.path}"):
+        with building(output) as folder:
+            identity = lab_identity(lab.path, make=previous is None)
+            before = splits_so_far(lab.path, previous)
+            gone = withdrawn_people(lab)
+            items = lab_index(lab, today=today)
+            _refuse_strangers(options.rules, lab, {item.pseudonym for item in items if item.pseudonym} | gone.keys())
+            plan = plan_release(
+                items, identity=identity, rules=options.rules, components=options.components,
+                previous=previous, before=before,
+            )  # fmt: skip
+            face = _matching(topology, plan)
+            sizes = [estimated_bytes(each, encoding=options.encoding) for each in plan.planned]
+            check_space(folder, sizes, what=output)
+            written = _write_shards(folder, lab, plan, options)
+            content = _content(plan, written, options, fingerprint=identity.fingerprint, previous=previous)
+            finish(folder, content, face=face)
+            if withdrawn_people(lab) != gone or not _still_permitted(plan, lab_index(lab, today=today)):
+                raise ConsentError("somebody withdrew while the release was written", hint="run the same command again")
+        remember(lab.path, open_release(output), before=before)
     return content
+
+
+def _refuse_strangers(rules: SplitRules, lab: Lab, known: set[str]) -> None:
+    """Raises InputError where rules name somebody whom the lab does not know: a slip of the pen."""
+    strangers = sorted(rules.explicit.keys() - known - {path.stem for path in lab.subjects.glob("*.json")})
+    if strangers:
+        raise InputError(
+            f"the list of splits names people whom {lab.path} does not know: {', '.join(strangers[:20])}",
+            hint="see who is there with: mmface4d subject list",
+        )
+
+
+def _still_permitted(plan: Plan, items: list[Item]) -> bool:
+    """Whether everything that was planned may still be used for all that it was used for."""
+    now = {(item.session, item.sentence.id): item.scopes for item in items if item.usable and item.sentence}
+    return all(
+        each.item.sentence and each.item.scopes <= now.get((each.item.session, each.item.sentence.id), frozenset())
+        for each in plan.planned
+    )
 
 
 def newest_release(lab: Lab, *, but: Path | None = None) -> Release | None:
@@ -238,13 +266,11 @@ def _content(
 ) -> Content:
     if not written.sequences or plan.topology is None:
         raise InputError(f"nothing can be released: {reasons(plan.missing)}", hint="reconstruct the takes again")
-    before = {row.id: row.sha256 for row in previous.sequences} if previous else {}
-    changes = changes_between(before, {row.id: row.sha256 for row in written.sequences})
+    changes = changes_between(previous, written.sequences, written.files)
     last = previous.record.version if previous else None
     other_mesh = previous is not None and previous.record.topology_sha256 != plan.topology.faces_sha256
     version = chosen_version(
-        options.version, last, removed=changes["removed"] > 0 or other_mesh,
-        added=changes["added"] + changes["changed"] > 0,
+        options.version, last, removed=changes.removed or other_mesh, added=changes.added,
     )  # fmt: skip
     record = ReleaseRecord(
         name=options.name, version=version, previous=last,
@@ -259,7 +285,7 @@ def _content(
     )
     content.tombstones = _tombstones(plan, version, previous)
     content.history = history_of(previous)
-    content.changes = [f"{count} sequences {what}" for what, count in changes.items() if count] or ["texts only"]
+    content.changes = changes.lines()
     return content
 
 

@@ -16,7 +16,7 @@ from reconstruct.batches.jobs import Job, Outcome
 ATTEMPTS = 4
 PAUSE_S = 2.0  # before the second try; twice as long before each further one
 LONGEST_WAIT_S = 1.0
-MOST_LOST_IN_A_ROW = 12
+MOST_LOST_IN_A_ROW = 12  # or twice as many as ran at once: one node's loss is the loss of all its workers
 
 
 @runtime_checkable
@@ -59,7 +59,7 @@ class Dispatcher:
         self.tally = Tally()
         self._tries: dict[str, int] = {}
         self._lost_in_a_row = 0
-        self._running = 0
+        self._running = self._most_running = 0
         self._later: list[tuple[float, int, Job]] = []  # a heap by the time of the next try
         known = {job.name for job in jobs}
         self._missing = {job.name: {name for name in job.after if name in known} for job in jobs}
@@ -88,6 +88,7 @@ class Dispatcher:
         while self._ready and self.engine.free():
             self.engine.submit(self._ready.popleft())
             self._running += 1
+            self._most_running = max(self._most_running, self._running)
 
     def _patience_s(self) -> float:
         if not self._later:
@@ -111,7 +112,8 @@ class Dispatcher:
         """Raises MissingBackendError where workers do nothing but die."""
         gone = outcome.failure is not None and outcome.failure.reason in (LOST_WORKER, OUT_OF_MEMORY)
         self._lost_in_a_row = self._lost_in_a_row + 1 if gone else 0
-        if outcome.failure is not None and self._lost_in_a_row >= MOST_LOST_IN_A_ROW and not self.tally.done:
+        most = max(MOST_LOST_IN_A_ROW, 2 * self._most_running)
+        if outcome.failure is not None and self._lost_in_a_row >= most and not self.tally.done:
             raise MissingBackendError(
                 f"{self._lost_in_a_row} workers died one after the other: {outcome.failure.message}",
                 hint="read the newest .log beside the results, or try one take: mmface4d reconstruct TAKE -o x.npz",

@@ -33,7 +33,8 @@ def measured_pace(jobs: Iterable[Job]) -> Pace:
         return Pace()
     wanted = settings_hash(jobs[0])
     runs = [run for run in runs if run.settings == wanted] or runs
-    return _mean(runs)
+    whole = [run for run in runs if run.attempts == 1]  # of others the time may be of the last frames alone
+    return _mean(whole or runs)
 
 
 def _mean(runs: list[RunRecord]) -> Pace:
@@ -49,7 +50,7 @@ def _mean(runs: list[RunRecord]) -> Pace:
 def estimate(todo: list[Job], pace: Pace, *, workers: int, device: str) -> dict[str, Any]:
     """Frames, bytes and, where a pace is known, hours of the jobs; `gpu_hours` or `core_hours` after the device."""
     sequences = [job for job in todo if job.what == "sequence"]
-    frames = sum(_frames(job) for job in sequences)
+    frames = sum(frames_of(job) for job in sequences)
     size = sum(_bytes(job) for job in sequences)
     found: dict[str, Any] = {"sequences": len(sequences), "frames": frames, "bytes": size, "workers": workers}
     if sequences:
@@ -63,16 +64,9 @@ def estimate(todo: list[Job], pace: Pace, *, workers: int, device: str) -> dict[
     return found | {"core_hours": frames * pace.cpu_seconds_a_frame / HOUR_S}
 
 
-def _frames(job: Job) -> int:
-    try:
-        return frames_of(job)
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0  # a damaged take, which its own turn will name
-
-
 def _bytes(job: Job) -> int:
     model = cached_model(job.model)
-    return _frames(job) * len(model.mean) * 3 * FLOAT_BYTES + len(model.faces) * FACE_BYTES
+    return frames_of(job) * len(model.mean) * 3 * FLOAT_BYTES + len(model.faces) * FACE_BYTES
 
 
 def _free_bytes(path: Path) -> int:

@@ -28,6 +28,7 @@ REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (MissingBackendError, "missing backend"),
     (InputError, "unusable input"),
     (Mmface4dError, "refused"),
+    (PermissionError, "no permission"),
 )
 # nothing that waiting would mend
 LASTING = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, FileExistsError)
@@ -92,4 +93,4 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _without(text: str, hidden: str) -> str:
-    return text.replace(hidden.rstrip("/") + "/", "") if hidden else text
+    return text.replace(hidden + "/", "") if hidden.strip("/") else text

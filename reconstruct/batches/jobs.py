@@ -36,7 +36,6 @@ class Outcome:
 
     failure: Failure | None = None
     already: bool = False
-    seconds: float = 0.0
     peak_bytes: int = 0
 
 

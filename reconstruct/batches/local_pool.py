@@ -53,11 +53,6 @@ class LocalPool:
         """How many workers there may be; fewer after the machine ran out of memory."""
         return self._allowed
 
-    @property
-    def processes(self) -> list[int]:
-        """Ids of the workers' processes."""
-        return [worker.process.pid for worker in self._workers if worker.process.pid is not None]
-
     def free(self) -> bool:
         """Whether a job can be handed over now."""
         return sum(worker.job is not None for worker in self._workers) < self._allowed

@@ -1,6 +1,7 @@
 """What this machine has to share between workers: cores, memory and GPUs, as far as this process may use them."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -73,7 +74,8 @@ def _limits_bytes() -> Iterator[int]:
         if limit != "max":
             yield max(int(limit) - int(Path("/sys/fs/cgroup/memory.current").read_text()), 0)
     with suppress(KeyError, ValueError):
-        yield int(os.environ["SLURM_MEM_PER_NODE"]) << 20
+        limit_mb = int(os.environ["SLURM_MEM_PER_NODE"])
+        yield limit_mb << 20 if limit_mb else UNLIMITED  # 0 is all of the node's
     yield UNLIMITED
 
 
@@ -86,4 +88,7 @@ def visible_gpus() -> list[str]:
         done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return [str(number) for number, _ in enumerate(done.stdout.splitlines())] if done.returncode == 0 else []
+    if done.returncode:
+        return []
+    parts = re.findall(r"UUID: (MIG-[^)\s]+)", done.stdout)  # of GPUs that are divided, only their parts can be used
+    return parts or [str(number) for number, _ in enumerate(re.findall(r"^GPU ", done.stdout, re.MULTILINE))]

@@ -1,5 +1,6 @@
 """What a batch is to do: every take of labs and sessions that can be reconstructed, and why the others cannot."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -41,7 +42,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Group:
-    """The takes of a session that can be used; `wanted` are those among them whose sequences are asked for."""
+    """The takes of a session that its actor is solved of, and those whose sequences are asked for."""
 
     name: str
     home: Path
@@ -71,7 +72,11 @@ class Plan:
 
 
 def make_plan(paths: Sequence[Path], choice: Choice) -> Plan:
-    """The whole plan of labs, sessions and takes; raises InputError where a path is none of them."""
+    """The whole plan of labs, sessions and takes; raises InputError where a path is none of them.
+
+    All its paths are whole: workers may stand elsewhere, and a lab is the same from wherever it is named.
+    """
+    paths, choice = [_whole(path) for path in paths], _with_whole_paths(choice)
     plan = Plan()
     by_group = [_jobs(group, choice) for group in _groups(paths, choice, plan)]
     jobs = [job for of_group in by_group for job in of_group]
@@ -83,6 +88,16 @@ def make_plan(paths: Sequence[Path], choice: Choice) -> Plan:
     else:
         plan.jobs = shard.of(jobs)
     return plan
+
+
+def _whole(path: Path) -> Path:
+    """Links are followed only where the path goes up again, which means what the link leads to."""
+    return path.resolve() if ".." in path.parts else path.absolute()
+
+
+def _with_whole_paths(choice: Choice) -> Choice:
+    given = {"calibration": choice.calibration, "output": choice.output, "actor": choice.actor}
+    return replace(choice, **{name: _whole(path) for name, path in given.items() if path is not None})
 
 
 def _groups(paths: Sequence[Path], choice: Choice, plan: Plan) -> list[Group]:
@@ -116,9 +131,9 @@ def _sessions(path: Path, plan: Plan) -> list[Path]:
 
 def _session_of(take: Path) -> Path | None:
     """The session in whose `takes` a take lies."""
-    folder = take.absolute().parent
+    folder = take.parent
     is_session = any((folder.parent / name).is_file() for name in (RECORD, COPY))
-    return take.parent.parent if folder.name == "takes" and is_session else None
+    return folder.parent if folder.name == "takes" and is_session else None
 
 
 def _group(session: Path, chosen: set[Path] | None, choice: Choice, *, plan: Plan) -> Group | None:
@@ -136,8 +151,10 @@ def _group(session: Path, chosen: set[Path] | None, choice: Choice, *, plan: Pla
         return None
     wanted = tuple(take for take in usable if chosen is None or take.resolve() in chosen)
     home = session if choice.output is None else choice.output / name
-    hidden = str((session if lab is None else lab.path).absolute())
-    return Group(name, home, calibration, usable, wanted, hidden)
+    hidden = str(session if lab is None else lab.path)
+    # the actor must not change with what is asked for; only where nothing was kept is it of what was named
+    takes = tuple(take for take in usable if take.name not in unused) or usable
+    return Group(name, home, calibration, takes, wanted, hidden)
 
 
 def _usable(
@@ -180,19 +197,18 @@ def _unused(session: Path) -> dict[str, str]:
 
 def _name(session: Path, lab: Lab | None) -> str:
     """How a session is called: its path in the lab's folder of sessions, or its own name."""
-    full = session.absolute()
-    for root in () if lab is None else (lab.sessions.absolute(), lab.path.absolute()):
-        if full.is_relative_to(root) and full != root:
-            return full.relative_to(root).as_posix()
-    return full.name
+    for root in () if lab is None else (lab.sessions, lab.path):
+        if session.is_relative_to(root) and session != root:
+            return session.relative_to(root).as_posix()
+    return session.name
 
 
 def _nearest_calibration(session: Path, lab: Lab | None) -> Path | None:
     """The session's own, or the next one above it within the lab."""
     folders = [session]
     if lab is not None:
-        above = session.absolute()
-        while above != lab.path.absolute() and above != above.parent:
+        above = session
+        while above not in (lab.path, above.parent):
             above = above.parent
             folders.append(above)
     return next((folder / CALIBRATION for folder in folders if (folder / CALIBRATION).is_file()), None)
@@ -206,7 +222,7 @@ def _bare_group(takes: list[Path], choice: Choice, *, plan: Plan) -> Group | Non
         missing = "--calibration" if choice.calibration is None else "-o"
         raise UsageError(f"{takes[0]} lies in no session", hint=f"give {missing}")
     usable = _usable(takes, "takes", unused={}, calibration=choice.calibration, plan=plan)
-    hidden = str(takes[0].absolute().parent)
+    hidden = os.path.commonpath([take.parent for take in takes])
     return Group("takes", choice.output, choice.calibration, usable, usable, hidden, flat=True) if usable else None
 
 
@@ -237,7 +253,7 @@ def _jobs(group: Group, choice: Choice) -> list[Job]:
 def _refuse_doubles(jobs: Iterable[Job]) -> None:
     seen: dict[tuple[str, str], str] = {}
     for job in jobs:
-        key = (job.what, str(job.output.absolute()).casefold())
+        key = (job.what, str(job.output).casefold())
         if key in seen:
             raise UsageError(
                 f"{seen[key]} and {job.name} would both go to {job.output}", hint="reconstruct them one by one"

@@ -17,6 +17,7 @@ from reconstruct.batches.plan import Plan
 from reconstruct.batches.record import cached_model, hashes_of, record_failed, record_of
 from reconstruct.batches.standing import Standing, standing
 from reconstruct.batches.work import do
+from reconstruct.result_key import program_version
 from reconstruct.settings import ReconstructSettings
 
 GONE = "LostWorker"  # as the failure of a job whose worker could record nothing says
@@ -69,7 +70,8 @@ def _refuse_empty(plan: Plan) -> None:
 
 
 def _do(jobs: list[Job], plan: Plan, means: Means) -> Tally:
-    cached_model(jobs[0].model)  # one that is missing or damaged is no take's fault
+    cached_model(jobs[0].model)  # one that is missing or damaged is no take's fault,
+    program_version()  # nor is a missing landmarker
     count = sum(job.what == "sequence" for job in jobs)
     with _engine(jobs, plan, means) as engine, progress("batch", count, unit="takes") as report:
         return Dispatcher(jobs, engine, report=report).run()
@@ -81,14 +83,14 @@ def _engine(jobs: list[Job], plan: Plan, means: Means) -> Iterator[Engine]:
         from reconstruct.batches.ray_engine import RayEngine
 
         folders = list({job.output.parent: None for job in jobs})[:1]
-        with RayEngine(do, address=means.address, needs=_task_needs(jobs[0].settings, means), folders=folders) as ray:
+        with RayEngine(do, address=means.address, needs=_task_needs(jobs[0].settings), folders=folders) as ray:
             yield ray
     else:
         with LocalPool(do, _shares(jobs, plan, means)) as pool:
             yield pool
 
 
-def _task_needs(settings: ReconstructSettings, means: Means) -> Any:
+def _task_needs(settings: ReconstructSettings) -> Any:
     from reconstruct.batches.ray_engine import TaskNeeds
 
     return TaskNeeds(cpus=1, gpus=1.0 if settings.device == "cuda" else 0.0)
@@ -122,7 +124,7 @@ def _result(plan: Plan, now: Standing, tally: Tally) -> dict[str, Any]:
         "done": len(sequences),
         "already_done": sum(job.what == "sequence" for job in [*now.done, *tally.already]),
         "to_do": sum(job.what == "sequence" for job in now.todo),
-        "failed": [{"item": job.name, **failure.model_dump(mode="json")} for job, failure in failed],
+        "failed": [{"item": job.name, "what": job.what, **failure.model_dump(mode="json")} for job, failure in failed],
         "left_out": [{"item": left.item, "reason": left.reason, "fault": left.fault} for left in plan.left_out],
         "retries": tally.retries,
         "seconds": round(tally.seconds, 2),

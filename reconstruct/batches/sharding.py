@@ -1,4 +1,4 @@
-"""A part of a batch: `3/8` is the third of eight, the same wherever and whenever it is asked for."""
+"""A part of a batch: `3/8` is the third of eight, the same wherever it is asked for, while no take comes or goes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

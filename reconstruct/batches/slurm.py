@@ -35,6 +35,7 @@ def slurm_script(paths: Sequence[Path], task: SlurmTask, *, options: Sequence[st
             "#SBATCH --requeue",
             "# A task that was stopped goes on where it was when it is submitted again; nothing is done twice.",
             "# The number of shards stands here, so that a part of the array can be submitted again: --array=3,5",
+            f"cd {shlex.quote(str(Path.cwd()))} || exit  # where the options' paths are of",
             f'exec {shlex.join(program)} --shard "$SLURM_ARRAY_TASK_ID/{task.shards}"',
             "",
         ]

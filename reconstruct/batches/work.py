@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mmface4d.errors import Mmface4dError
+from mmface4d.files import clear_partials, read_json
 from mmface4d.locks import locked
 from mmface4d.results import RunRecord, read_run, write_record
 from mmface4d.rig_calibration import load_calibration
-from mmface4d.take import open_take
+from mmface4d.take import MAX_RECORD_BYTES, open_take
 from reconstruct.batches.failures import BUSY, failure_of
 from reconstruct.batches.jobs import Job, Outcome
 from reconstruct.batches.record import (
@@ -32,14 +33,20 @@ BYTES_OF_MAXRSS = 1 if sys.platform == "darwin" else 1024
 
 def do(job: Job) -> Outcome:
     """Does a job, whatever happens: what goes wrong is in the outcome, and in the job's record."""
-    began = time.monotonic()
     try:
         job.place.log.parent.mkdir(parents=True, exist_ok=True)
         with locked(job.place.lock, what=job.name):
+            _clear(job)
             already = _do_locked(job)
     except Exception as error:  # whatever one take's data lead to, the others are still done
-        return Outcome(failure_of(error, hidden=job.hidden), seconds=time.monotonic() - began, peak_bytes=peak_bytes())
-    return Outcome(already=already, seconds=time.monotonic() - began, peak_bytes=peak_bytes())
+        return Outcome(failure_of(error, hidden=job.hidden), peak_bytes=peak_bytes())
+    return Outcome(already=already, peak_bytes=peak_bytes())
+
+
+def _clear(job: Job) -> None:
+    """Away with what a killed worker was just writing; a sequence's own file is cleared where it is written."""
+    for path in (job.place.record, job.place.run, *([job.output] if job.what == "actor" else [])):
+        clear_partials(path)
 
 
 def peak_bytes() -> int:
@@ -109,15 +116,17 @@ def _timed(job: Job) -> Iterator[None]:
 
 
 def frames_of(job: Job) -> int:
-    """How many frames a job goes through."""
-    from mmface4d.files import read_json
+    """How many frames a job goes through; none of a take that is damaged, which its own turn will name."""
+    return sum(_frames_of(take, job.settings.frames or (0, sys.maxsize)) for take in job.takes)
 
-    first, end = job.settings.frames or (0, sys.maxsize)
-    total = 0
-    for take in job.takes:
-        record = read_json(take / "take.json")
-        total += max(min(len(record["frames"]["timestamps_usec"]), end) - first, 0)
-    return total
+
+def _frames_of(take: Path, wanted: tuple[int, int]) -> int:
+    first, end = wanted
+    try:
+        record = read_json(take / "take.json", max_bytes=MAX_RECORD_BYTES)
+        return max(min(len(record["frames"]["timestamps_usec"]), end) - first, 0)
+    except (Mmface4dError, OSError, KeyError, TypeError):
+        return 0
 
 
 @contextmanager

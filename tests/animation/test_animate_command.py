@@ -215,7 +215,7 @@ def test_who_has_withdrawn_shows_no_manner(place: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize("model", ["audio2face", "faceformer", "meshtalk"])
 def test_what_was_trained_speaks_in_the_usual_manner(place: Path, model: str) -> None:
     config = TrainConfig(
-        model=model, options=SMALL[model], budget=Budget(updates=4), batches=Batches(size=2, crop_frames=12),
+        model=model, options={**SMALL[model]}, budget=Budget(updates=4), batches=Batches(size=2, crop_frames=12),
         validation=Validation(every_updates=2, clips=1),
     )  # fmt: skip
     train(CORPUS, config, Path("trained"))

@@ -11,21 +11,24 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import capture.pack
 import mmface4d.files
 import mmface4d.take_streams
+from capture.commands import pack
 from capture.export_mkv import export_take
 from capture.import_mkv import import_recordings
 from capture.pack import pack_take
 from capture.recover import recover_take
 from capture.salvage import scan
 from mmface4d.depth_codec import decode_depth, encode_depth
-from mmface4d.depth_ffv1 import ENCODING, LEAST_SIDE, MAGIC, encode_ffv1
-from mmface4d.errors import DiskFullError, TakeError, VerificationError
+from mmface4d.depth_ffv1 import ENCODING, HEAD, LEAST_SIDE, MAGIC, encode_ffv1
+from mmface4d.errors import DiskFullError, SomeItemsFailedError, TakeError, VerificationError
 from mmface4d.take import Take, TakeWriter, open_take
 from tests.capture import kinect_take
 from tests.capture.small_take import DELAYS, HEIGHT, WIDTH, camera, frame_table, write_pictures, write_take
@@ -41,15 +44,18 @@ def smooth(frame: int = 0) -> np.ndarray:
 def content(path: Path) -> dict[str, object]:
     """Everything that the calls of a take give."""
     with open_take(path) as take:
-        pictures = [
-            (frame, serial, take.color_jpeg(frame, serial), depth_bytes(take, frame, serial))
-            for frame in range(len(take))
-            for serial in take.cameras
-        ]
         firsts = {serial: take.info.frames.color_usec[serial][0] or 0 for serial in DELAYS}
         arrivals = [take.streams.read_with_arrival(f"/{s}/color", usec)[1] for s, usec in firsts.items()]
         rest = {p.name: p.read_bytes() for p in path.iterdir() if p.name in ("take.json", "audio.wav")}
-        return {"pictures": pictures, "arrivals": arrivals, "attached": take.streams.attachments(), **rest}
+        return {"pictures": pictures_of(take), "arrivals": arrivals, "attached": take.streams.attachments(), **rest}
+
+
+def pictures_of(take: Take) -> list[tuple[int, str, bytes | None, bytes | None]]:
+    return [
+        (frame, serial, take.color_jpeg(frame, serial), depth_bytes(take, frame, serial))
+        for frame in range(len(take))
+        for serial in take.cameras
+    ]
 
 
 def depth_bytes(take: Take, frame: int, serial: str) -> bytes | None:
@@ -78,6 +84,44 @@ def test_packing_twice_changes_nothing(take: Path) -> None:
     whole = (take / "streams.mcap").stat()
     assert not pack_take(take).packed
     assert (take / "streams.mcap").stat() == whole
+
+
+def packing_once_opened(patch: pytest.MonkeyPatch, take: Path) -> list[str]:
+    """Packs the take when its streams have just been opened for the first time; what is returned tells that."""
+    streams, packed = take / "streams.mcap", list[str]()
+
+    def then_pack(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Path, *args: Any, **options: Any) -> Any:
+            opened = real(path, *args, **options)
+            if Path(path) == streams and not packed:
+                packed.append(str(path))
+                assert pack_take(take).packed
+            return opened
+
+        return call
+
+    patch.setattr(os, "open", then_pack(os.open))
+    patch.setattr(Path, "open", then_pack(Path.open))
+    return packed
+
+
+def test_a_take_may_be_packed_while_another_process_opens_it(take: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = content(take)["pictures"]
+    with open_take(take) as opened:
+        with monkeypatch.context() as patch:
+            packed = packing_once_opened(patch, take)
+            assert opened.streams.channels
+        assert packed
+        assert pictures_of(opened) == before
+
+
+def test_a_take_may_be_packed_while_another_process_reads_it(take: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmface4d.take_streams, "CACHED_CHUNKS", 0)
+    before = content(take)["pictures"]
+    with open_take(take) as opened:
+        depth_bytes(opened, 0, "front")
+        assert pack_take(take).packed
+        assert pictures_of(opened) == before
 
 
 def test_pictures_that_would_grow_stay_as_they_were(tmp_path: Path) -> None:
@@ -245,6 +289,52 @@ def test_unfinished_damaged_and_busy_takes_are_refused(take: Path) -> None:
     assert (take / "streams.mcap").read_bytes() == streams
 
 
+def test_a_take_whose_texts_are_damaged_is_refused(take: Path) -> None:
+    """They lie before the pictures; one that cannot be read would be missing in the copy."""
+    streams = (take / "streams.mcap").read_bytes()
+    for name in (b"camera:left", b"left.json"):
+        damaged = bytearray(streams)
+        place = streams.index(name)
+        damaged[place - 4 : place] = (1 << 31).to_bytes(4, "little")  # the length of its name
+        (take / "streams.mcap").write_bytes(damaged)
+        with pytest.raises(TakeError, match="nothing was changed"):
+            pack_take(take)
+        assert (take / "streams.mcap").read_bytes() == damaged
+
+
+def test_a_take_with_channels_of_a_newer_program_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setitem(mmface4d.take_streams.KINDS, "infrared", "png")
+        take = tmp_path / "take"
+        with TakeWriter(take, [camera(serial) for serial in DELAYS], fps=30.0) as writer:
+            table = frame_table(4)
+            write_pictures(writer, table, depth=smooth())
+            writer._streams.write("front", "infrared", b"picture", device_usec=5)
+            writer.finish(table)
+    streams = (take / "streams.mcap").read_bytes()
+    with pytest.raises(TakeError, match="'/front/infrared', which this program does not know"):
+        pack_take(take)
+    assert (take / "streams.mcap").read_bytes() == streams
+
+
+def test_a_take_that_may_not_be_written_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takes = [write_take(tmp_path / name, 4, depth=smooth()) for name in ("a", "b")]
+    real = capture.pack._check_space
+
+    def check(path: Path, needed: int) -> None:
+        if path.name == "a":
+            raise PermissionError(13, "Permission denied", str(path))
+        real(path, needed)
+
+    monkeypatch.setattr(capture.pack, "_check_space", check)
+    done = CliRunner().invoke(pack, [str(path) for path in takes])
+    assert isinstance(done.exception, SomeItemsFailedError)
+    assert "Permission denied" in done.stderr
+    assert not pack_take(takes[1]).packed
+
+
 def test_a_codec_that_is_wrong_is_noticed_before_anything_is_lost(take: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     streams = (take / "streams.mcap").read_bytes()
 
@@ -298,9 +388,11 @@ def test_ffv1_pictures_that_are_damaged_or_of_another_size_are_told() -> None:
     for width, height in ((HEIGHT, WIDTH), (WIDTH * 2, HEIGHT // 2), (1, 1), (640, 576)):
         with pytest.raises(TakeError):
             decode_depth(good, width=width, height=height)
-    for length in (0, 4, 9, 40, len(good) // 2):
+    head = HEAD.size + HEAD.unpack_from(good)[2]
+    for length in (0, 4, 9, 40, head, head + 1, len(good) // 2):
         with pytest.raises(TakeError):
             decode_depth(good[:length], width=WIDTH, height=HEIGHT)
+        np.testing.assert_array_equal(decode_depth(good, width=WIDTH, height=HEIGHT), smooth(0))
 
 
 def test_threads_do_not_share_decoders() -> None:

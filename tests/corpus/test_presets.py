@@ -223,6 +223,16 @@ def test_landmarks_go_with_their_frames(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found, pixels[3:, order.index(serial)])
 
 
+def test_landmarks_of_some_frames_are_none(spoken: Path, tmp_path: Path) -> None:
+    """As after the keyframes of an actor: frames that nobody looked into would pass for frames without a face."""
+    (tmp_path / "takes" / "one" / "cache").mkdir()
+    pixels = np.full((FRAMES, 3, 5, 2), np.nan, np.float32)
+    np.savez(tmp_path / "takes" / "one" / "cache" / "landmarks-0.npz", pixels=pixels, done=np.arange(FRAMES) < 5)
+    (done,) = export_sequences([spoken], tmp_path / "out", preset="mmface4d")
+    assert not list((tmp_path / "out").glob("*_landmarks.npy"))
+    assert any("not been looked for in all frames" in note for note in done.notes)
+
+
 def test_files_of_others_need_their_topology(spoken: Path, tmp_path: Path) -> None:
     export_sequences([spoken], tmp_path / "out", preset="mmface4d")
     (tmp_path / "out" / RECORD).unlink()
@@ -255,7 +265,12 @@ def test_topologies_that_are_no_files_of_the_kind_are_refused(tmp_path: Path) ->
     np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
     (tmp_path / "text.npy").write_text("no")
     (tmp_path / "bad.obj").write_text("v 0 0 0\nf 1 2 three\n")
-    for name in ("objects.npy", "text.npy", "bad.obj", "none.npy"):
+    (tmp_path / "large.obj").write_text(f"v 0 0 0\nf 1 2 {10**30}\n")
+    with (tmp_path / "zip.npy").open("wb") as file:
+        np.savez(file, faces())
+    with (tmp_path / "huge.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<i4", "fortran_order": False, "shape": (1 << 50, 3)})
+    for name in ("objects.npy", "text.npy", "bad.obj", "none.npy", "large.obj", "zip.npy", "huge.npy"):
         with pytest.raises(InputError):
             read_topology(tmp_path / name)
 

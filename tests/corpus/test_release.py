@@ -207,7 +207,13 @@ def test_bare_jpegs_lose_what_is_no_picture() -> None:
     segment = b"\xff\xe1\x00\x06ABCD"
     jpeg = b"\xff\xd8" + segment + b"\xff\xdb\x00\x04QQ\xff\xda\x00\x03Xpixels\xff\xd9trailer ABCD"
     assert bare_jpeg(jpeg) == b"\xff\xd8\xff\xdb\x00\x04QQ\xff\xda\x00\x03Xpixels\xff\xd9"
-    for damaged in (b"", b"RIFF", jpeg[:9], b"\xff\xd8\xff\xe1\xff\xff"):
+    # restarts, stuffed zeros and several scans belong to the picture; what stands behind it is another one
+    scans = b"\xff\xda\x00\x03Xpix\xff\x00el\xff\xd0s" + b"\xff\xc4\x00\x04QQ\xff\xda\x00\x03Xmore"
+    whole = b"\xff\xd8" + scans + b"\xff\xd9"
+    assert bare_jpeg(whole + b"\xff\xd8\xff\xda\x00\x03Xsecret\xff\xd9") == whole
+    thumbnail = b"\xff\xe0" + (2 + 16).to_bytes(2, "big") + b"JFXX\0thumbnail.."
+    assert bare_jpeg(whole[:2] + thumbnail + whole[2:]) == whole
+    for damaged in (b"", b"RIFF", jpeg[:-14], jpeg[:9], b"\xff\xd8\xff\xe1\xff\xff"):
         with pytest.raises(InputError):
             bare_jpeg(damaged)
 

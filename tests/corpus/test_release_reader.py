@@ -67,6 +67,14 @@ def test_a_stream_has_every_item_once(release: Release) -> None:
     assert ids(stream(release, split="train", shuffle=10, seed=3)) == ids(samples)
 
 
+def test_a_split_of_nobody_has_nothing(release: Release) -> None:
+    assert not release.splits["validation"]
+    assert list(stream(release, split="validation")) == []
+    assert list(DataLoader(stream(release, split="validation", shuffle=3), batch_size=None)) == []
+    with pytest.raises(InputError, match="there is no split 'tset'"):
+        stream(release, split="tset")
+
+
 def test_workers_share_a_stream(release: Release) -> None:
     loader = DataLoader(stream(release, split="train"), batch_size=None, num_workers=2)
     assert ids(loader) == ids(stream(release, split="train"))

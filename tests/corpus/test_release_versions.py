@@ -2,16 +2,18 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from corpus.release.identity import Identity, age_band, lab_identity
-from corpus.release.layout import SPLITS
+from corpus.release.layout import FILES_TABLE, SPLITS, FileRow
 from corpus.release.ledger import FILE as LEDGER
 from corpus.release.reader import Release, open_release
 from corpus.release.splits import SplitRules, assign, hashed, read_rules
-from corpus.release.sums import read_sums
+from corpus.release.sums import read_sums, write_sums
+from corpus.release.tables import read_table, write_table
 from corpus.release.verify import verify
 from corpus.release.versions import chosen_version, next_version
 from corpus.release.withdraw import withdraw_subjects, withdrawn_ids
@@ -199,6 +201,10 @@ def test_the_labs_own_withdrawals_count_and_are_never_undone(tmp_path: Path) -> 
     done = run_here("release", "withdraw", first.path, "--lab", lab.path, "-o", tmp_path / "r2")
     assert done.returncode == 0, done.stderr
     second = open_release(tmp_path / "r2")
+    with pytest.raises(InputError, match=r"last release is 2\.0\.0, and .*r1 is an older one"):
+        build(lab, tmp_path / "r2-built", previous=first)
+    assert run_here("release", "withdraw", first.path, "--lab", lab.path, "-o", tmp_path / "r3").returncode == 3
+    (lab.path / LEDGER).unlink()
     rebuilt = build(lab, tmp_path / "r2-built", previous=first)
     assert rebuilt.record.version == second.record.version == "2.0.0"
     assert rebuilt.tombstones == second.tombstones
@@ -244,9 +250,18 @@ def test_verify_follows_no_link_and_leaves_the_folder_never(release: Release, tm
             verify(path)
 
 
-def test_verify_finds_contradictions(release: Release, tmp_path: Path) -> None:
-    from corpus.release.sums import write_sums
+@pytest.mark.parametrize("offset", [0, 3, 1 << 60, (1 << 63) - 1])
+def test_verify_finds_places_that_cannot_be(release: Release, tmp_path: Path, offset: int) -> None:
+    path = copied(release, tmp_path / "r")
+    rows = read_table(path / FILES_TABLE, FileRow)
+    number = next(number for number, row in enumerate(rows) if row.component == "audio")
+    rows[number] = replace(rows[number], offset=offset)
+    write_table(path / FILES_TABLE, FileRow, rows)
+    write_sums(path)
+    assert verify(path).wrong == [f"{rows[number].name} is not at byte {offset} of {rows[number].shard}"]
 
+
+def test_verify_finds_contradictions(release: Release, tmp_path: Path) -> None:
     path = copied(release, tmp_path / "r")
     splits = json.loads((path / "index" / "splits.json").read_text())
     splits["train"] += splits["test"]

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from mmface4d.errors import ConsentError, InputError, ModelError
+from mmface4d.results import ResultPlace
 from reconstruct.actor_file import load_actor, read_actor, write_actor
 from reconstruct.fast_solver import FastSolver
 from reconstruct.parameters import make_problem
 from reconstruct.raster import make_rasterizer
 from reconstruct.session import _is_solved
+from tests.mmface4d.test_results import record
 from tests.reconstruct.scene import bumpy_model, observe, pose_in_front
 
 
@@ -47,6 +49,13 @@ def test_an_actor_comes_back_as_it_was_written(path, fit, problem):
     assert np.array_equal(back.vertex_colors, fit.vertex_colors)
     assert set(back.landmark_bias_px) == set(fit.landmark_bias_px)
     assert str(read_actor(path)["key"]) == "from these"
+
+
+def test_a_new_actor_takes_the_record_of_the_old_one_away(path, fit, problem):
+    place = ResultPlace(path)
+    record(place)
+    write_actor(path, fit, problem.model, key="from others")
+    assert not place.record.exists()
 
 
 def test_other_arrays_may_be_added(path, problem):

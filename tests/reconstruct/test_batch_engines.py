@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.virtual_lab import clear, finished, make_lab, results
+from capture.pack import pack_take
 from mmface4d.errors import InputError, MissingBackendError
 from mmface4d.progress import Progress
 from reconstruct.batches.dispatch import Dispatcher
@@ -170,6 +171,7 @@ def test_the_sbatch_script_names_everything_in_full(run_cli: RunCli, lab_of_one:
     last = f'-m mmface4d.cli reconstruct {lab_of_one} --device cuda --one-actor --shard "$SLURM_ARRAY_TASK_ID/3"'
     assert lines[-1].endswith(last)
     assert subprocess.run(["bash", "-n"], input=done.stdout, text=True, check=False).returncode == 0
+    assert f"\ncd {Path.cwd()} || exit " in done.stdout  # relative paths among the options mean the same there
     assert run_cli(*command, "--", "--colour", "red").returncode == 2
     awkward = slurm_script([Path("/a lab/it's")], SlurmTask(1))
     assert "reconstruct '/a lab/it'\"'\"'s' --shard" in awkward
@@ -191,3 +193,21 @@ def test_a_slurm_array_does_a_lab(lab: Path, whole: dict[str, str], run_cli: Run
             assert results(lab) == whole
     assert len(list(tmp_path.glob("mmface4d-*-[12].log"))) == 4
     assert logs.count("0 sequences done; ") == 2
+
+
+@pytest.mark.slow
+def test_takes_that_are_packed_during_a_batch_give_the_same(lab: Path, whole: dict[str, str], run_cli: RunCli) -> None:
+    """The last one here: from then on the lab is packed."""
+    clear(lab)
+    process = start(lab, "--workers", "2")
+    wait_until(process, lab, "sessions/*/sequences/*.partial/frame-*.npz")
+    packed = [pack_take(take).packed for take in lab.glob("sessions/*/takes/*")]
+    assert process.wait(LONG_S) == 0
+    assert packed == [True] * TAKES
+    assert results(lab) == whole
+    before = finished(lab)
+    assert run_cli("reconstruct", lab).stdout.startswith(f"0 sequences done; {TAKES} were done before")
+    assert finished(lab) == before
+    clear(lab)
+    assert run_cli("reconstruct", lab, "--workers", 2, timeout=LONG_S).returncode == 0
+    assert results(lab) == whole

@@ -5,11 +5,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from calibration.landmarks import _stream_key
+from capture.pack import pack_take
 from mmface4d.errors import (
-    CalibrationError,
-    ConsentError,
     FaceNotFoundError,
     InputError,
     SomeItemsFailedError,
@@ -18,22 +19,24 @@ from mmface4d.errors import (
 )
 from mmface4d.files import write_json
 from mmface4d.locks import locked
-from mmface4d.results import Failure, done_sequences, read_record, read_run
-from mmface4d.session import ScriptItem, create_session
+from mmface4d.results import Failure, read_record, read_run
+from mmface4d.session import ScriptItem, create_session, open_session
+from mmface4d.take import open_take
 from reconstruct.batch_commands import BatchOptions, reconstruct_batch
 from reconstruct.batches import work
 from reconstruct.batches.estimate import estimate, estimate_text, measured_pace
 from reconstruct.batches.failures import failure_of
 from reconstruct.batches.jobs import Job
-from reconstruct.batches.machine import shares
 from reconstruct.batches.plan import Choice, Plan, make_plan
 from reconstruct.batches.record import hashes_of, record_failed, state_of
-from reconstruct.batches.run import Means, run_batch
+from reconstruct.batches.run import Means, dry_run, run_batch
 from reconstruct.batches.sharding import Shard, parse_shard
 from reconstruct.batches.standing import standing
 from reconstruct.batches.status import status_of
+from reconstruct.result_key import result_key
 from reconstruct.settings import ReconstructSettings
-from tests.reconstruct.scene import rig
+from tests.capture import small_take
+from tests.reconstruct.scene import bumpy_model, rig
 
 FRAMES = 4
 
@@ -174,6 +177,33 @@ def test_paths_that_are_nothing_are_refused(lab: Path, tmp_path: Path) -> None:
         make_plan(twice, Choice(calibration=lab / "x.json", output=tmp_path / "out"))
 
 
+def test_a_plan_is_the_same_from_wherever_its_lab_is_named(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = write_session(lab / "sessions/2026/P03", takes=1)
+    output, whole = lab.parent / "out", make_plan([lab], Choice(output=lab.parent / "out"))
+    take = "001-0000-v1"
+    assert "2026/P03/001-0000-v1" in names(whole)
+    for folder, paths in (
+        (lab, ["."]), (lab / "sessions", [".."]), (lab.parent, ["lab"]), (deep, ["../../..", "../../P01"]),
+    ):  # fmt: skip
+        monkeypatch.chdir(folder)
+        out = Path(os.path.relpath(output, folder))
+        assert make_plan([Path(path) for path in paths], Choice(output=out)).jobs == whole.jobs
+    for folder, path in ((deep, f"takes/{take}"), (deep / "takes", take), (deep / "takes" / take, ".")):
+        monkeypatch.chdir(folder)
+        assert make_plan([Path(path)], Choice(output=output)).jobs == [
+            whole.jobs[names(whole).index(f"2026/P03/{take}")]
+        ]
+
+
+def test_records_of_takes_outside_any_session_name_no_folder_of_this_machine(tmp_path: Path, lab: Path) -> None:
+    takes = [write_take(tmp_path / "here" / "a"), write_take(tmp_path / "there" / "b")]
+    plan = make_plan(takes, Choice(calibration=lab / "sessions/P01/calibration.json", output=tmp_path / "out"))
+    assert [failure_of(OSError(5, "lost", str(job.takes[0])), hidden=job.hidden).message for job in plan.jobs] == [
+        "[Errno 5] lost: 'here/a'", "[Errno 5] lost: 'there/b'",
+    ]  # fmt: skip
+    assert failure_of(TakeError("/a/b is lost"), hidden="/").message == "/a/b is lost"
+
+
 def test_an_actor_is_of_the_whole_session_whichever_takes_are_asked_for(lab: Path) -> None:
     plan = make_plan([lab / "sessions/P01/takes/001-0000-v1"], Choice(one_actor=True))
     what = [(job.what, len(job.takes)) for job in plan.jobs]
@@ -181,6 +211,22 @@ def test_an_actor_is_of_the_whole_session_whichever_takes_are_asked_for(lab: Pat
     actor, sequence = plan.jobs[2:]
     assert sequence.after == (actor.name,)
     assert sequence.actor == actor.output == lab / "sessions/P01/actor/actor.npz"
+
+
+def test_a_take_that_was_not_kept_does_not_change_the_actor(lab: Path) -> None:
+    session = open_session(lab / "sessions/P01")
+    for name, event in (("001-0000-v1", "kept"), ("002-0001-v1", "retake")):
+        session.append("recorded", name[4:8], take=name)
+        session.append(event, name[4:8], take=name)
+
+    def actor(*paths: Path) -> Job:
+        return next(job for job in make_plan(paths, Choice(one_actor=True)).jobs if job.what == "actor")
+
+    kept, other = (session.takes / name for name in ("001-0000-v1", "002-0001-v1"))
+    assert actor(other) == actor(session.path) == actor(kept, other)
+    assert names(make_plan([other], Choice(one_actor=True)))[-1] == "P01/002-0001-v1"
+    (kept / "take.json").unlink()
+    assert actor(other).takes == (other,)
 
 
 @pytest.mark.parametrize("one_actor", [False, True])
@@ -222,6 +268,60 @@ def test_done_means_that_the_hashes_are_those_of_now(lab: Path, fake: list[str])
     others = [Choice(settings=ReconstructSettings(smooth=False)), Choice(settings=ReconstructSettings(keyframes=3))]
     for choice in others:
         assert len(standing(make_plan([lab], choice).jobs).todo) == 4
+
+
+@pytest.fixture
+def real_take(lab: Path) -> Path:
+    """A take with pictures, in a session of its own."""
+    create_session(lab / "sessions/P03", subject="P03", script=[ScriptItem(id="0000", text="Hello.")], virtual=True)
+    rig().save(lab / "sessions/P03/calibration.json")
+    return small_take.write_take(lab / "sessions/P03/takes/brought", frames=4, depth=sloping())
+
+
+def sloping() -> np.ndarray:
+    """Depth that packing makes smaller."""
+    return (700 + np.add.outer(np.arange(small_take.HEIGHT), np.arange(small_take.WIDTH))).astype(np.uint16)
+
+
+def inputs_of(job: Job) -> list[Any]:
+    """All by which this take's results, begun results and landmarks are told from those of other inputs."""
+    with open_take(job.takes[0]) as take:
+        key = result_key(take, rig(), bumpy_model(), settings=ReconstructSettings())
+        return [hashes_of(job), key, _stream_key(take, "1")]
+
+
+def test_packing_makes_nothing_outdated(lab: Path, real_take: Path, fake: list[str]) -> None:
+    plan = make_plan([lab / "sessions/P03"], Choice(one_actor=True))
+    assert not do_all(plan)
+    before, (job,) = [inputs_of(job) for job in plan.jobs], plan.sequences
+    record = job.place.record.read_bytes()
+    assert pack_take(real_take).packed
+    assert [inputs_of(job) for job in plan.jobs] == before
+    assert not standing(plan.jobs).todo
+    assert status_of(make_plan([lab / "sessions/P03"], Choice()))["states"]["done"] == 1
+    job.output.unlink()
+    assert not do_all(plan)
+    assert job.place.record.read_bytes() == record
+
+
+def test_a_take_that_is_packed_while_it_is_reconstructed_is_done(
+    lab: Path, real_take: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bytes] = []
+
+    def reconstruct(job: Job) -> None:
+        with open_take(job.takes[0]) as take:
+            for frame in range(len(take)):
+                depths = [take.depth_mm(frame, serial) for serial in take.cameras]
+                seen.extend(b"" if depth is None else depth.tobytes() for depth in depths)
+                assert pack_take(real_take).packed == (frame == 0)
+        pretend(job)
+
+    monkeypatch.setattr(work, "_reconstruct", reconstruct)
+    plan = make_plan([lab / "sessions/P03"], Choice())
+    assert not do_all(plan)
+    assert not standing(plan.jobs).todo
+    assert seen == [sloping().tobytes()] * 4 * len(small_take.DELAYS)
 
 
 def test_another_program_makes_everything_anew(lab: Path, fake: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +366,30 @@ def test_what_failed_for_good_is_not_tried_again_unless_asked_for(lab: Path, fak
     assert [job.name for job in standing(plan.jobs, redo_failed=True).todo] == [plan.jobs[1].name]
     record_failed(plan.jobs[1], hashes_of(plan.jobs[1]), failure_of(OSError(5, "Input/output error")))
     assert [job.name for job in standing(plan.jobs).todo] == [plan.jobs[1].name]
-    assert len(list(done_sequences(lab / "sessions/P01"))) == 1
+
+
+def test_an_actor_that_failed_is_told_but_not_counted(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = make_plan([lab / "sessions/P01"], Choice(one_actor=True))
+    (actor,) = [job for job in plan.jobs if job.what == "actor"]
+    record_failed(actor, hashes_of(actor), failure_of(FaceNotFoundError("nobody")))
+    with pytest.raises(SomeItemsFailedError, match=r"^2 of 2 failed"):
+        reconstruct_batch([lab / "sessions/P01"], Choice(one_actor=True), BatchOptions(), as_json=False)
+    said = capsys.readouterr().out
+    assert said.startswith("0 sequences done; 0 were done before; 2 failed\n")
+    assert "  P01, actor: nobody" in said
+
+
+def test_mistakes_in_what_is_given_for_all_are_told_once(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = lab / "missing"
+    for choice in (Choice(calibration=missing), Choice(actor=missing), Choice(model="missing")):
+        with pytest.raises(InputError, match="missing"):
+            reconstruct_batch([lab], choice, BatchOptions(), as_json=False)
+    monkeypatch.setenv("MMFACE4D_LANDMARKER", str(missing))
+    with pytest.raises(InputError, match="missing does not exist"):
+        reconstruct_batch([lab], Choice(), BatchOptions(), as_json=False)
+    with pytest.raises(UsageError, match="of this machine alone"):
+        reconstruct_batch([lab], Choice(), BatchOptions(engine="ray", workers=2), as_json=False)
+    assert not list(lab.glob("sessions/*/sequences"))
 
 
 def test_sequences_fail_with_their_actor(lab: Path, fake: list[str]) -> None:
@@ -294,6 +417,16 @@ def test_damaged_records_and_takes_count_as_not_done(lab: Path, fake: list[str])
     assert failure.reason == "unusable input"
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"frames": []}', '{"frames": {"timestamps_usec": 7}}'])
+def test_a_damaged_take_is_called_so_and_stops_no_estimate(lab: Path, content: str) -> None:
+    plan = make_plan([lab], Choice())
+    (plan.jobs[1].takes[0] / "take.json").write_text(content)
+    assert dry_run(plan, Means())["estimate"]["frames"] == 3 * FRAMES
+    failure = work.do(plan.jobs[1]).failure
+    assert failure is not None
+    assert failure.reason in ("damaged take", "unusable input")
+
+
 def test_records_are_the_same_bytes_however_often_a_job_was_begun(lab: Path, fake: list[str]) -> None:
     job = make_plan([lab], Choice()).jobs[0]
     work.do(job)
@@ -306,6 +439,20 @@ def test_records_are_the_same_bytes_however_often_a_job_was_begun(lab: Path, fak
     assert again.frames == FRAMES
     assert state_of(job, hashes_of(job)) == "done"
     assert not job.place.lock.exists()
+
+
+def test_what_a_killed_worker_was_just_writing_is_cleared(lab: Path, fake: list[str]) -> None:
+    job = next(job for job in make_plan([lab], Choice(one_actor=True)).jobs if job.what == "actor")
+    place = job.place
+    left = [
+        path.with_name(f".{path.stem}.0123abcd.partial{path.suffix}") for path in (place.record, place.run, job.output)
+    ]
+    others = place.record.with_name(".actor.v2.0123abcd.partial.json")  # of another item
+    for path in (*left, others):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{")
+    assert work.do(job).failure is None
+    assert [path.exists() for path in (*left, others)] == [False, False, False, True]
 
 
 def test_status_counts_by_session(lab: Path, fake: list[str]) -> None:
@@ -324,6 +471,17 @@ def test_status_counts_by_session(lab: Path, fake: list[str]) -> None:
     assert [item["reason"] for item in found["failed"]] == ["no face"]
 
 
+def test_status_tells_of_an_actor_that_failed(lab: Path, fake: list[str]) -> None:
+    plan = make_plan([lab], Choice(one_actor=True))
+    (plan.jobs[0].takes[0] / "bad").touch()
+    for job in plan.jobs:
+        if job.what == "actor" or (job.what == "sequence" and job.group == "P02"):
+            work.do(job)
+    found = status_of(make_plan([lab], Choice()))
+    assert [(item["item"], item["reason"]) for item in found["failed"]] == [("P01, actor", "no face")]
+    assert found["states"] == {"done": 2, "outdated": 0, "failed": 0, "not begun": 2}
+
+
 def test_the_estimate_is_of_the_measured_pace(lab: Path, fake: list[str]) -> None:
     plan = make_plan([lab], Choice())
     unknown = estimate(plan.jobs, measured_pace(plan.jobs), workers=2, device="cpu")
@@ -337,55 +495,11 @@ def test_the_estimate_is_of_the_measured_pace(lab: Path, fake: list[str]) -> Non
     known = estimate(plan.jobs[1:], measured_pace(plan.jobs), workers=2, device="cpu")
     assert known["hours"] == pytest.approx(3 * FRAMES * 36 / 3600 / 2)
     assert known["core_hours"] == pytest.approx(3 * FRAMES * 18 / 3600)
+    resumed = run.model_copy(update=measured | {"attempts": 2, "seconds": 1.0})
+    write_json(plan.jobs[1].place.run, resumed.model_dump())  # what it spent before it was stopped is not known
+    assert measured_pace(plan.jobs).runs == 1
     on_gpu = estimate(plan.jobs[1:], measured_pace(plan.jobs), workers=2, device="cuda")
     assert on_gpu["gpu_hours"] == pytest.approx(3 * FRAMES * 36 / 3600)
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (FaceNotFoundError("x"), ("permanent", "no face")),
-        (CalibrationError("x"), ("permanent", "calibration does not fit")),
-        (TakeError("x"), ("permanent", "damaged take")),
-        (ConsentError("x"), ("permanent", "withdrawn")),
-        (ZeroDivisionError("x"), ("permanent", "bug: ZeroDivisionError")),
-        (FileNotFoundError(2, "x"), ("permanent", "bug: FileNotFoundError")),
-        (OSError(116, "Stale file handle"), ("transient", "input/output")),
-        (MemoryError(), ("transient", "out of memory")),
-        (RuntimeError("CUDA out of memory. Tried to allocate"), ("transient", "out of GPU memory")),
-        (RuntimeError("CUDA error: unspecified launch failure"), ("transient", "GPU lost")),
-        (RuntimeError("shapes do not fit"), ("permanent", "bug: RuntimeError")),
-    ],
-)
-def test_failures_are_sorted(error: Exception, expected: tuple[str, str]) -> None:
-    failure = failure_of(error)
-    assert (failure.kind, failure.reason) == expected
-
-
-def test_what_led_to_an_error_decides_too() -> None:
-    error = TakeError("streams.mcap is damaged")
-    error.__cause__ = OSError(5, "Input/output error")
-    assert failure_of(error).kind == "transient"
-
-
-def test_the_machine_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = "reconstruct.batches.machine."
-    monkeypatch.setattr(machine + "cores", lambda: 8)
-    monkeypatch.setattr(machine + "free_memory_bytes", lambda: 10 * 10**9)
-
-    def shared(**changed: Any) -> list[dict[str, str]]:
-        return shares(**{"device": "cpu", "workers": None, "need_bytes": 10**9, "jobs": 99} | changed)
-
-    assert len(shared()) == 8
-    assert shared()[0]["OMP_NUM_THREADS"] == "1"
-    # however few workers there are, the bytes they write must be the same
-    assert [share["OMP_NUM_THREADS"] for share in shared(need_bytes=4 * 10**9)] == ["1", "1"]
-    assert len(shared(need_bytes=10**12)) == 1
-    assert len(shared(jobs=3)) == 3
-    assert len(shared(workers=20)) == 20
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    assert [share["CUDA_VISIBLE_DEVICES"] for share in shared(device="cuda")] == ["2", "5"]
-    assert [share["CUDA_VISIBLE_DEVICES"] for share in shared(device="cuda", workers=3)] == ["2", "5", "2"]
 
 
 def test_a_batch_says_what_failed_and_ends_with_4(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:

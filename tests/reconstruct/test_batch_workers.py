@@ -14,6 +14,8 @@ import reconstruct.batches.local_pool
 from mmface4d.errors import DiskFullError, MissingBackendError
 from mmface4d.progress import Progress
 from reconstruct.batches.dispatch import Dispatcher, Tally
+from reconstruct.batches.failures import LOST_WORKER
+from reconstruct.batches.jobs import Job, Outcome, lost
 from reconstruct.batches.local_pool import LocalPool
 from tests.conftest import REPOSITORY
 from tests.reconstruct.batch_work import act, job
@@ -85,6 +87,31 @@ def test_a_full_disk_ends_the_batch(tmp_path: Path) -> None:
 def test_where_workers_do_nothing_but_die_the_batch_ends(tmp_path: Path) -> None:
     with pytest.raises(MissingBackendError, match="died one after the other"):
         run(tmp_path, *(f"dies-{number}" for number in range(5)))
+
+
+class LargeNode:
+    """Does forty jobs at once, and is lost with all of them the first time."""
+
+    def __init__(self) -> None:
+        self.running: list[Job] = []
+        self.was_lost = False
+
+    def free(self) -> bool:
+        return len(self.running) < 40
+
+    def submit(self, job: Job) -> None:
+        self.running.append(job)
+
+    def wait(self, timeout_s: float) -> list[tuple[Job, Outcome]]:
+        outcome = Outcome() if self.was_lost else lost(LOST_WORKER, "the node died")
+        ended, self.running, self.was_lost = [(each, outcome) for each in self.running], [], True
+        return ended
+
+
+def test_a_node_that_is_lost_with_many_workers_does_not_end_the_batch(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, f"ok-{number}") for number in range(50)]
+    tally = Dispatcher(jobs, LargeNode(), report=Progress("test", len(jobs)), pause_s=0.01).run()
+    assert (len(tally.done), tally.retries) == (50, 40)
 
 
 def test_after_an_out_of_memory_kill_fewer_workers_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -226,6 +226,15 @@ def test_an_output_is_written_by_one_process_at_a_time(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_sequence_that_was_cut_short_by_a_kill_is_cleared(tmp_path):
+    left, others = tmp_path / ".a.0123abcd.partial.npz", tmp_path / ".a.b.0123abcd.partial.npz"
+    left.touch()
+    others.touch()
+    with open_partial(tmp_path / "a.npz", {}):
+        assert not left.exists()
+    assert others.exists()
+
+
 def test_partial_results_of_other_inputs_are_dropped(tmp_path):
     output = tmp_path / "sequence.npz"
     PartialResult(output, {"model": "a"}).store(frame_name(0), {"x": np.ones(3)})
