@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from mmface4d.errors import InputError, MissingBackendError
+from mmface4d.files import file_sha256
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 SAFE, PLAIN = "model.safetensors", "pytorch_model.bin"
@@ -47,8 +48,7 @@ def _files_sha256(stamps: tuple[tuple[Path, int, int], ...]) -> str:
     """By size and time of change, because a gigabyte takes seconds."""
     whole = hashlib.sha256()
     for path, size, _ in stamps:
-        with path.open("rb") as file:
-            whole.update(f"{path.name} {size} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        whole.update(f"{path.name} {size} {file_sha256(path)}\n".encode())
     return whole.hexdigest()
 
 

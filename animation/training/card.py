@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from animation.metrics.report import STILL, Number, Report
+from animation.metrics.report_text import FIRST
 from animation.training.checkpoint import ModelConfig, read_config
 from animation.training.curves import CURVES_FILE, Curves, Point
 from animation.training.preprocessing import Preprocessing, read_preprocessing
@@ -80,7 +81,7 @@ def _measured(folder: Path, reports: Sequence[Report]) -> list[str]:
 
 
 def _report(report: Report) -> list[str]:
-    told = [number for number in report.numbers if number.protocol != STILL]
+    told = [number for number in report.numbers if number.protocol != STILL and number.metric in FIRST]
     lead = (
         f"On the {report.split} subjects of {_plain(report.data)}. The protocol says whose clip shows the manner of "
         "speaking; `self` is an oracle, because it is shown the answer's own statistics."
