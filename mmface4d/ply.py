@@ -45,7 +45,7 @@ def read_ply(path: Path) -> PlyMesh:
         order, elements, body = _header(path.read_bytes())
         read = _read_ascii if order == "" else _read_binary
         return _mesh(*read(body, elements, order))
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
         raise InputError(f"{path} is no readable PLY mesh: {error}", hint=_HINT) from error
 
 
@@ -107,6 +107,8 @@ def _read_lists(body: bytes, element: _Element, order: str, at: int) -> tuple[li
         for number, (_, count_type, item_type) in enumerate(element.lists):
             length = int(np.frombuffer(body, order + count_type, count=1, offset=at)[0])
             at += np.dtype(count_type).itemsize
+            if length < 0:
+                raise ValueError(f"a list of {element.name} has {length} items")
             items = np.frombuffer(body, order + item_type, count=length, offset=at)
             at += length * np.dtype(item_type).itemsize
             if number == 0:

@@ -94,3 +94,33 @@ def test_headers_that_lie_are_refused(tmp_path: Path, old: str, new: str) -> Non
     (tmp_path / "a.ply").write_bytes(written("ascii").replace(old.encode(), new.encode()))
     with pytest.raises(InputError, match=r"a\.ply"):
         read_ply(tmp_path / "a.ply")
+
+
+TRIANGLE = b"element face 1\nproperty list %s %s vertex_indices\nend_header\n"
+
+
+@pytest.mark.parametrize(
+    ("flavour", "count", "kinds", "body"),
+    [
+        (b"binary_little_endian", b"9" * 30, (b"uchar", b"int"), b"\0" * 12),
+        (b"binary_little_endian", b"0", (b"float", b"int"), np.float32(np.inf).tobytes()),
+        (b"binary_little_endian", b"0", (b"char", b"char"), b"\xff" * 9),
+        (b"ascii", b"1", (b"uchar", b"int"), b"0 0 0\ninf 0 0 0\n"),
+        (b"ascii", b"1", (b"uchar", b"int"), b"0 0 0\n3 0 1e30 0\n"),
+    ],
+)
+def test_numbers_that_no_mesh_has_are_refused(
+    tmp_path: Path, flavour: bytes, count: bytes, kinds: tuple[bytes, bytes], body: bytes
+) -> None:
+    axes = b"".join(b"property float %s\n" % axis for axis in (b"x", b"y", b"z"))
+    head = b"ply\nformat %s 1.0\nelement vertex %s\n" % (flavour, count) + axes + TRIANGLE % kinds
+    (tmp_path / "a.ply").write_bytes(head + body)
+    with pytest.raises(InputError, match=r"a\.ply is no readable PLY mesh"):
+        read_ply(tmp_path / "a.ply")
+
+
+def test_a_length_below_nothing_is_refused_at_once(tmp_path: Path) -> None:
+    head = b"ply\nformat binary_little_endian 1.0\nelement face 100000000000\nproperty list char char v\nend_header\n"
+    (tmp_path / "a.ply").write_bytes(head + b"\xff" * 9)
+    with pytest.raises(InputError, match="-1 items"):
+        read_ply(tmp_path / "a.ply")
