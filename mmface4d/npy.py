@@ -26,8 +26,12 @@ def write_npy(path: Path, blocks: Iterable[np.ndarray], *, shape: tuple[int, ...
 def map_npy(path: Path, *, hint: str) -> np.ndarray:
     """The array of a file, read as its parts are used; raises InputError where there is none or it is cut short."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist", hint=hint) from error
     except Exception as error:  # numpy raises a dozen kinds on damaged and hostile files
         raise InputError(f"{path} is no readable array: {error}", hint=hint) from error
+    if not isinstance(found, np.ndarray):  # numpy opens archives by their content, whatever they are called
+        found.close()
+        raise InputError(f"{path} is no readable array but an archive", hint=hint)
+    return found

@@ -44,3 +44,10 @@ def test_damaged_files_are_read_or_refused(
     except InputError:
         return
     assert not found.dtype.hasobject
+
+
+def test_an_archive_under_an_arrays_name_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.savez(file, a=np.zeros(3))
+    with pytest.raises(InputError, match="an archive"):
+        map_npy(tmp_path / "a.npy", hint="")
