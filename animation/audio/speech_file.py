@@ -91,7 +91,8 @@ def sound_blocks(path: Path, *, size: int = BLOCK_SAMPLES) -> Iterator[tuple[Flo
                     raise InputError(f"{path} has samples that are no numbers", hint="the recording is damaged")
                 read += len(mono)
                 yield mono, rate
-    except (soundfile.SoundFileError, RuntimeError, OSError, ValueError) as error:
+    # a TypeError of a file without a head, .raw
+    except (soundfile.SoundFileError, RuntimeError, OSError, ValueError, TypeError) as error:
         raise InputError(f"{path} is no readable sound: {error}", hint="the file is damaged, or no sound") from error
     if read < wanted:
         raise InputError(f"{path} is cut short: {read} of {wanted} samples", hint="fetch or make it again")

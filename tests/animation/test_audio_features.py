@@ -19,6 +19,7 @@ from animation.audio.cache import MAGIC, FeatureCache, read_tokens, write_tokens
 from animation.audio.encoder import Tokens
 from animation.audio.features import speech_features, speech_samples
 from animation.audio.mel import LogMel, hz_from_mel, mel_from_hz, token_count, token_times_s
+from animation.audio.speech_file import open_speech_file
 from animation.data.clip import Sound
 from mmface4d.errors import InputError
 
@@ -238,6 +239,14 @@ def test_any_sound_gives_a_finite_row_a_frame(
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
     assert found.min() >= -1
+
+
+def test_a_sound_without_a_head_is_told(tmp_path: Path) -> None:
+    """The package that reads sounds guesses by the name, and then wants a rate."""
+    path = tmp_path / "a.raw"
+    path.write_bytes(noise(1.0).tobytes())
+    with pytest.raises(InputError, match=r"a\.raw is no readable sound"), open_speech_file(path):
+        pass
 
 
 def test_an_encoder_that_breaks_is_told() -> None:
