@@ -160,7 +160,7 @@ def coverage(kernels: list[int], strides: list[int]) -> tuple[int, int]:
     for kernel, stride in zip(kernels, strides, strict=True):
         window += (kernel - 1) * hop
         hop *= stride
-    if window < 1 or hop < 1:
+    if window < 1 or not 1 <= hop <= SPEECH_RATE_HZ:  # a token a second is no speech feature
         raise ValueError(f"convolutions of {kernels} with steps of {strides}")
     return window, hop
 

@@ -172,6 +172,12 @@ def test_the_usual_convolutions_cover_25_ms_every_20() -> None:
     assert coverage([10, 3, 3, 3, 3, 2, 2], [5, 2, 2, 2, 2, 2, 2]) == (400, 320)
 
 
+def test_convolutions_that_step_over_seconds_are_refused() -> None:
+    """Such tokens are longer than a window, of which there would be no end."""
+    with pytest.raises(ValueError, match="with steps of"):
+        coverage([10, 3], [700_000, 1])
+
+
 def test_gradients_reach_the_weights_when_they_are_to_be_trained(tiny: Path) -> None:
     encoder = TransformersEncoder(str(tiny), layer=2)
     assert not any(each.requires_grad for each in encoder.module.parameters())
