@@ -76,11 +76,14 @@ def _write_clip(
     clip, done = start(named, named.stem, fps=FPS)
     n_verts = corpus.topology.n_verts
     heard = trimmed_sound(named.clip, done=done)
+    heard_from = window_first(clip.n_frames)
+    # at above 60 frames a second a clip may end before the middle of its last frame at 30
+    after = max(WINDOW // 2, int(heard_from[-1]) + WINDOW // 2 - len(heard))
     geom = Streamed((clip.n_frames, n_verts, 3), "<f4", (block * MM for block in blocks(clip, n_verts=n_verts)))
     with atomic_path(folder / f"{named.stem}.npz") as partial:
         write_npz(partial, {
-            "template": template * MM, "audio": np.pad(_levelled(heard, named.clip), WINDOW // 2),
-            "window_first": window_first(clip.n_frames), "geom": geom,
+            "template": template * MM, "audio": np.pad(_levelled(heard, named.clip), (WINDOW // 2, after)),
+            "window_first": heard_from, "geom": geom,
         })  # fmt: skip
     return done
 

@@ -191,6 +191,15 @@ def test_a_meshtalk_window_is_centred_on_its_frame_to_the_end(tmp_path: Path) ->
     assert np.abs(audio).sum() / len(samples) == pytest.approx(0.01, rel=1e-3)
 
 
+@pytest.mark.parametrize(("fps", "n_frames"), [(60.0, 41), (100.0, 91), (120.0, 41), (30.0, 1)])
+def test_every_meshtalk_window_is_whole(tmp_path: Path, fps: float, n_frames: int) -> None:
+    corpus = toy_corpus(splits={"s1": "train"}, sentences=1, n_frames=n_frames, fps=fps)
+    export(corpus, tmp_path / "out", "meshtalk-npz")
+    with np.load(tmp_path / "out" / "clips" / "s1_sentence01.npz") as file:
+        assert file["window_first"][-1] + 16_000 <= len(file["audio"])
+        assert len(file["window_first"]) == len(file["geom"])
+
+
 def test_meshtalks_assets_fit_its_networks(tmp_path: Path) -> None:
     corpus = toy_corpus()
     export(corpus, tmp_path / "out", "meshtalk-npz")
