@@ -138,8 +138,7 @@ def _displacements(corpus: SpeechCorpus) -> Float32[np.ndarray, "n_snapshots n_n
     """Frames spread evenly over the training clips, as many as there is room for."""
     clips = corpus.of_split("train") or corpus.clips
     total = sum(clip.n_frames for clip in clips)
-    room = max(4 * MOST_COMPONENTS, 2) if corpus.topology.n_verts else 2
-    most = max(2, min(total, room, MOST_SNAPSHOT_BYTES // (12 * corpus.topology.n_verts)))
+    most = max(2, min(total, 4 * MOST_COMPONENTS, MOST_SNAPSHOT_BYTES // (12 * corpus.topology.n_verts)))
     wanted = np.unique(np.linspace(0, total - 1, most).round().astype(int))
     ends = np.cumsum([clip.n_frames for clip in clips])
     out = np.zeros((len(wanted), 3 * corpus.topology.n_verts), np.float32)
