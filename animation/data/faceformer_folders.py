@@ -126,7 +126,7 @@ def _read(
     corpus = SpeechCorpus(
         origin=path.name, topology=topology, clips=tuple(clips), splits=splits,
         templates={subject: templates[subject] for subject in splits},
-        notes=_notes(topology, silent=len(found_stems) - len(stems)),
+        notes=_notes(topology, silent=len(found_stems) - len(stems), unnamed=_count(path) - len(found_stems)),
     )  # fmt: skip
     return corpus if back is None else _led_back(corpus, back)
 
@@ -145,16 +145,22 @@ def _led_back(corpus: SpeechCorpus, back: ExportMap) -> SpeechCorpus:
     return replace(corpus, origin=back.origin, licence=back.licence, clips=clips, templates=templates, splits=splits)
 
 
-def _notes(topology: Topology, *, silent: int) -> tuple[str, ...]:
+def _notes(topology: Topology, *, silent: int, unnamed: int) -> tuple[str, ...]:
     notes = [] if len(topology.faces) else ["no triangles: there is no PLY file beside the templates"]
     if silent:
         notes.append(f"{silent} {'mesh' if silent == 1 else 'meshes'} left out: no sound of the same name")
+    if unnamed:
+        notes.append(f"{unnamed} {'mesh' if unnamed == 1 else 'meshes'} left out: no SUBJECT_SENTENCE in plain letters")
     return tuple(notes)
 
 
 def _stems(path: Path) -> list[str]:
     stems = sorted(file.stem for file in (path / MESHES).glob("*.npy"))
     return [stem for stem in stems if SAFE_NAME.fullmatch(stem) and "_" in stem]
+
+
+def _count(path: Path) -> int:
+    return sum(1 for _ in (path / MESHES).glob("*.npy"))
 
 
 def _read_templates(path: Path, *, unit_m: float) -> dict[str, Vertices]:

@@ -56,6 +56,8 @@ def read_mask(name: str, path: Path, *, n_verts: int) -> Mask:
     flags = len(values) == n_verts and float(values.min(initial=0)) >= 0 and float(values.max(initial=0)) <= 1
     if flags:
         values = np.flatnonzero(values >= WEIGHT)
+    elif len(values) > 2 and np.isin(values, (0, 1)).all():  # as vertex numbers they would be two vertices
+        raise InputError(f"{path} holds {len(values)} times 0 or 1, there are {n_verts} vertices", hint=_HINT)
     whole = values.astype(np.int64)
     if not np.array_equal(whole, values):
         raise InputError(f"{path} holds {len(values)} weights, there are {n_verts} vertices", hint=_HINT)

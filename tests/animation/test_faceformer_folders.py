@@ -92,6 +92,8 @@ def test_meshes_without_sound_are_left_out(tmp_path: Path) -> None:
     corpus = read_vocaset(tmp_path)
     assert [clip.name for clip in corpus.clips] == sorted(VOCASET_STEMS)[:2]
     assert "1 mesh left out: no sound of the same name" in corpus.notes
+    np.save(tmp_path / "vertices_npy" / "P9_sentence 3.npy", np.zeros((60, 75)))
+    assert "1 mesh left out: no SUBJECT_SENTENCE in plain letters" in read_vocaset(tmp_path).notes
     for file in (tmp_path / "wav").iterdir():
         file.unlink()
     with pytest.raises(InputError, match="whose sound is in wav"):
@@ -189,7 +191,7 @@ def test_masks_are_read_as_people_write_them(tmp_path: Path, kind: str) -> None:
     assert read_mask("lips", tmp_path / "lips.txt", n_verts=25).vertices.tolist() == vertices
 
 
-@pytest.mark.parametrize("text", ["", "25", "-1", "1.5", "lips", "1e400", "nan", "0," * 24 + "0"])
+@pytest.mark.parametrize("text", ["", "25", "-1", "1.5", "lips", "1e400", "nan", "0," * 24 + "0", "0,1," * 13])
 def test_masks_that_cannot_be_meant_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "lips.txt").write_text(text)
     with pytest.raises(InputError, match=r"lips"):
