@@ -5,8 +5,8 @@
 Everybody trains with the same data, features, batches, optimiser and number of updates; then each model once more with
 as many updates as fit into the processor time that the slowest took. Test subjects are in no training, and their
 sentences are said by no training subject; their style is shown by another of their clips. A folder WORK that has some
-of the runs goes on with the others. Prints JSON; `--figure` draws what the components of audio2face move,
-`--tables` writes Markdown.
+of the runs goes on with the others, and is refused where these had other settings. Prints JSON; `--figure` draws what
+the components of audio2face move, `--tables` writes Markdown.
 """
 
 import json
@@ -23,10 +23,11 @@ from typing import Any
 import click
 from animation_regions import draw_regions, overlap
 from animation_table import markdown
-from common import PROGRAM, print_json, run, say
+from common import PROGRAM, print_json, run, same_settings, say
 
 from animation.data.synthetic.corpus import Cast
 from animation.metrics.report import STILL
+from mmface4d.files import write_json
 
 STYLE, ORACLE, STRANGER = "same-subject-other-clip", "self", "other-subject"
 METRICS = ("lip_max", "lip_mean", "upper_max", "face_max")
@@ -84,7 +85,7 @@ class Bench:
                 "of": who.name, "seed": seed, "updates": told["updates"], "cpu_seconds": round(told["seconds"], 1),
                 "folder": str(folder.relative_to(self.work)), "errors": _errors(report), "overlap": overlap(folder),
             }  # fmt: skip
-            record.write_text(json.dumps(found, indent=1))
+            write_json(record, found)
         found = json.loads(record.read_text())
         say({name: found[name] for name in ("of", "seed", "updates", "cpu_seconds")} | found["errors"][STYLE])
         return found
@@ -242,7 +243,9 @@ def main(
         "budget.clock": "cpu", "validation.every_updates": max(updates // 4, 1), "validation.patience": 0,
     }  # fmt: skip
     bench = Bench(work, common)
-    work.mkdir(parents=True, exist_ok=True)
+    # how often it validates follows from the updates, which are in the names of the runs
+    kept = {name: value for name, value in common.items() if name != "validation.every_updates"}
+    same_settings(work, kept | SMALL | {"vertices": vertices})
     if not bench.clips.exists():
         run("clips", "synth", bench.clips, "--vertices", vertices)
     with ThreadPoolExecutor(jobs) as pool:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
-from common import print_json, run, say
+from common import print_json, run, same_settings, say
 from jaxtyping import Float
-from virtual_speech import HELD_OUT, make_speech_lab, true_motion
+from virtual_speech import HELD_OUT, actor_seed, make_speech_lab, true_motion
 
 from mmface4d.animation_data import open_speech_corpus
 
@@ -54,6 +54,7 @@ class Said:
 @click.option("--video", type=click.Path(path_type=Path), help="Where the first actor's MP4 goes.")
 def main(work: Path, actors: int, sentences: int, updates: int, seed: int, video: Path | None) -> None:
     """Makes the takes, reconstructs, trains, animates and measures."""
+    same_settings(work, {"actors": actors, "sentences": sentences, "seed": seed})
     lab = make_speech_lab(work / "lab", actors=actors, sentences=sentences, seed=seed)
     seconds = {"reconstruct": run("reconstruct", lab, "--one-actor")}
     corpus = open_speech_corpus(lab)
@@ -64,7 +65,7 @@ def main(work: Path, actors: int, sentences: int, updates: int, seed: int, video
     found: dict[str, Any] = {}
     for number, clip in enumerate(held_out):
         spoken = speak(corpus, clip, clips, work=own)
-        truth = true_motion(HELD_OUT, seed=seed + number)
+        truth = true_motion(HELD_OUT, seed=actor_seed(clip.subject, seed=seed))
         found[clip.subject] = measured(corpus, spoken, truth)
         if number == 0 and video is not None:
             write_pair(video, spoken, corpus.topology.faces, sound=own / "sounds" / f"{clip.name}.wav", fps=clip.fps)

@@ -46,6 +46,16 @@ def run(*arguments: object) -> float:
     return time.monotonic() - started
 
 
+def same_settings(work: Path, settings: dict[str, Any]) -> None:
+    """Remembers in `work` what it is for; refuses one of other settings, whose results would be taken for these."""
+    from mmface4d.files import read_json, write_json
+
+    path = work / "settings.json"
+    if path.is_file() and (kept := read_json(path)) != settings:
+        raise click.ClickException(f"{work} has results of other settings, {kept}: give another folder, or delete it")
+    write_json(path, settings)
+
+
 def prepare(source: Path, work: Path) -> Prepared:
     """Imports and calibrates a take into `work`; what is there is used again."""
     prepared = Prepared(work / source.name, work / f"{source.name}.json")

@@ -44,9 +44,15 @@ def make_speech_lab(folder: Path, *, actors: int, sentences: int, seed: int) -> 
     for number in range(actors):
         own = texts[number * sentences : (number + 1) * sentences]
         script = [ScriptItem(id=f"{at:02d}", text=text) for at, text in enumerate(own, 1)]
-        _make_session(folder / "sessions" / f"P{number + 1:02d}", [*script, HELD_OUT], seed=seed + number)
+        subject = f"P{number + 1:02d}"
+        _make_session(folder / "sessions" / subject, [*script, HELD_OUT], seed=actor_seed(subject, seed=seed))
     (folder / "lab.toml").write_text("format = 1\n")
     return folder
+
+
+def actor_seed(subject: str, *, seed: int) -> int:
+    """Of the actor P01, P02, ... of a lab; also where a take of somebody is missing."""
+    return seed + int(subject[1:]) - 1
 
 
 def _make_session(path: Path, script: list[ScriptItem], *, seed: int) -> None:

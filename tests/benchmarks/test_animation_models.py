@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from animation.data.synthetic.corpus import Cast
 
@@ -94,3 +96,17 @@ def test_the_tables_show_every_number_once(race: Any) -> None:
         "| faceformer, equal updates | 50.0 ± 0.0 (18) | 50.0 ± 0.0 (26) | 50.0 ± 0.0 (21) | 50.0 ± 0.0 (19) |" in lines
     )
     assert len({line.count("|") for line in lines if line.startswith("| ") and "without" in line}) == 2
+
+
+def test_a_folder_of_other_settings_is_refused(race: Any, tmp_path: Path) -> None:
+    race.same_settings(tmp_path / "work", {"rate": 1e-3, "crop": 60})
+    race.same_settings(tmp_path / "work", {"crop": 60, "rate": 1e-3})
+    with pytest.raises(click.ClickException, match="other settings"):
+        race.same_settings(tmp_path / "work", {"rate": 2e-3, "crop": 60})
+
+
+def test_runs_of_another_rate_are_not_mixed_with_these(race: Any, tmp_path: Path) -> None:
+    race.same_settings(tmp_path, {})
+    done = CliRunner().invoke(race.main, [str(tmp_path), "--rate", "0.1"])
+    assert done.exit_code == 1
+    assert "other settings" in done.output

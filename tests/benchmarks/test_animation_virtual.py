@@ -73,3 +73,7 @@ def test_the_true_motion_rests_where_nobody_speaks_and_opens_the_mouth_later(scr
 def test_the_frames_that_are_shown_are_open_and_closed_by_turns(scripts: tuple[Any, Any]) -> None:
     opening = np.tile([1.0, 5.0, 0.0], 4)
     assert scripts[0].telling_frames(opening) == [1, 5, 7, 11]
+
+
+def test_an_actor_keeps_its_seed_where_another_ones_take_is_missing(scripts: tuple[Any, Any]) -> None:
+    assert [scripts[1].actor_seed(subject, seed=11) for subject in ("P01", "P02", "P10")] == [11, 12, 20]
