@@ -33,7 +33,10 @@ def check_clip(clip: Clip, corpus: SpeechCorpus) -> list[str]:
     template = corpus.templates[clip.subject]
     for start in range(0, clip.n_frames, BLOCK_FRAMES):
         stop = min(start + BLOCK_FRAMES, clip.n_frames)
-        found += frame_mistakes(clip, _frames(clip, start, stop), template=template, start=start, stop=stop)
+        try:
+            found += frame_mistakes(clip, _frames(clip, start, stop), template=template, start=start, stop=stop)
+        except InputError as error:
+            found.append(f"{clip.name}: {error.message}")
         if found:
             break
     return found + _sound_mistakes(clip)
@@ -50,10 +53,18 @@ def check_corpus(corpus: SpeechCorpus, *, done: Callable[[], object]) -> dict[st
 
 
 def without(corpus: SpeechCorpus, mistakes: Mapping[str, list[str]]) -> SpeechCorpus:
-    """The corpus without the clips that something speaks against, which its notes name then."""
+    """The corpus without the clips that something speaks against, which its notes name then.
+
+    Nor does it have the templates of people all of whose clips are left out, which may be what is wrong with them.
+    Raises InputError where no clip is left.
+    """
     clips = tuple(clip for clip in corpus.clips if clip.name not in mistakes)
+    if not clips:
+        refuse([each for said in mistakes.values() for each in said], origin=corpus.origin)
+    gone = {clip.subject for clip in corpus.clips} - {clip.subject for clip in clips}
+    templates = {subject: corpus.templates[subject] for subject in corpus.templates if subject not in gone}
     notes = [f"left out: {said[0]}" for said in mistakes.values()]
-    return replace(corpus, clips=clips, notes=(*corpus.notes, *notes))
+    return replace(corpus, clips=clips, templates=templates, notes=(*corpus.notes, *notes))
 
 
 def clip_mistakes(clip: Clip, corpus: SpeechCorpus) -> list[str]:
@@ -67,7 +78,12 @@ def clip_mistakes(clip: Clip, corpus: SpeechCorpus) -> list[str]:
         said.append(f"it has {clip.n_frames} frames, fewer than {LEAST_FRAMES}")
     if clip.subject not in corpus.splits:
         said.append(f"its subject {clip.subject} is in no split")
-    said += _template_mistakes(corpus.templates.get(clip.subject), clip.subject, n_verts=corpus.topology.n_verts)
+    try:
+        template = corpus.templates.get(clip.subject)
+    except InputError as error:  # it is made of the subject's sentences when it is first asked for
+        said.append(f"its subject's template cannot be made: {error.message}")
+    else:
+        said += _template_mistakes(template, clip.subject, n_verts=corpus.topology.n_verts)
     return [f"{clip.name}: {each}" for each in said]
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import zipfile
+from collections import UserDict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from animation.data.check import check_corpus, without
 from animation.data.clip import Sound
 from animation.data.corpus import SpeechCorpus
 from animation.data.folder import read_folder, write_folder
@@ -191,3 +193,32 @@ def test_the_fingerprint_follows_the_files(folder: Path) -> None:
     after = [clip.fingerprint for clip in read_folder(folder).clips]
     assert before[0] != after[0]
     assert before[1:] == after[1:]
+
+
+class Makeable(UserDict[str, np.ndarray]):
+    """Templates that are made when they are asked for; that of s4 cannot be."""
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        if key == "s4":
+            raise InputError("s4.npz has no usable frame")
+        return super().__getitem__(key)
+
+
+def test_what_cannot_be_read_is_told_and_can_be_left_out(folder: Path, tmp_path: Path) -> None:
+    cut = folder / "clips" / "s1_00.npy"
+    cut.write_bytes(cut.read_bytes()[:-100])
+    corpus = read_folder(folder)
+    corpus = replace(corpus, templates=Makeable(corpus.templates))
+    mistakes = check_corpus(corpus, done=lambda: None)
+    assert list(mistakes) == ["s1_00", "s4_00", "s4_01", "s4_02"]
+    assert "s1_00.npy is no readable array" in mistakes["s1_00"][0]
+    assert "s4_01: its subject's template cannot be made: s4.npz has no usable frame" in mistakes["s4_01"]
+    write_folder(without(corpus, mistakes), tmp_path / "good")
+    good = read_folder(tmp_path / "good")
+    assert (len(good.clips), set(good.templates), set(good.splits)) == (8, {"s1", "s2", "s3"}, {"s1", "s2", "s3"})
+
+
+def test_nothing_that_is_left_is_no_corpus() -> None:
+    corpus = toy_corpus()
+    with pytest.raises(InputError, match=r"toy cannot be used: .*s1_00: silent"):
+        without(corpus, {clip.name: [f"{clip.name}: silent"] for clip in corpus.clips})
