@@ -12,6 +12,8 @@ from mmface4d.toml_lines import Key, key_lines
 
 MAX_BYTES = 1 << 16
 HINT = "mend what is named; docs/animation.md lists every setting"
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1e6)]
 Text = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
@@ -27,7 +29,7 @@ class Budget(_Table):
         default=0.0, ge=0, le=1e7, description="That updates take, over all resumptions; without validations."
     )
     clock: Literal["wall", "cpu"] = Field(default="wall", description="Whose minutes; cpu: of all cores together.")
-    stage_shares: tuple[float, ...] = Field(
+    stage_shares: tuple[Share, ...] = Field(
         default=(), strict=False, description="What each stage of the model gets of both; equal shares unless said."
     )
 
@@ -44,7 +46,7 @@ class Optimiser(_Table):
     """Adam."""
 
     rate: float = Field(default=1e-4, gt=0, le=1, description="The learning rate after warming up.")
-    betas: tuple[float, float] = Field(default=(0.9, 0.999), strict=False, description="Adam's.")
+    betas: tuple[Beta, Beta] = Field(default=(0.9, 0.999), strict=False, description="Adam's.")
     weight_decay: float = Field(default=0.0, ge=0, le=1, description="Decoupled, as in AdamW.")
     warmup_updates: int = Field(default=0, ge=0, description="Over which the rate rises from 0.")
     schedule: Literal["constant", "cosine"] = Field(
@@ -153,7 +155,7 @@ def _parsed(setting: str) -> tuple[str, Any]:
         raise UsageError(f"--set {setting!r} sets nothing", hint="write --set budget.updates=1000")
     try:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, RecursionError):
         return name.strip(), value.strip()
 
 

@@ -101,7 +101,17 @@ def test_a_setting_needs_a_name_and_a_value(setting: str) -> None:
         parsed_settings((setting,))
 
 
-@pytest.mark.parametrize("changes", [{"budget.update": 3}, {"model.name": "x"}, {"batches.size": "many"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"budget.update": 3},
+        {"model.name": "x"},
+        {"batches.size": "many"},
+        {"optimiser.betas": [2.0, 0.9]},
+        {"budget.stage_shares": [1e308, 1e308]},
+        parsed_settings(("seed=" + 50_000 * "[",)),
+    ],
+)
 def test_wrong_changes_are_refused(changes: dict) -> None:
     with pytest.raises((InputError, UsageError)):
         overridden(TrainConfig(), changes)
