@@ -192,6 +192,7 @@ class Loop:
             with self._average.in_place():
                 with self._fabric.autocast():
                     values = self._validator.measure(self.model, stage, device=self._fabric.device)
+                check_finite(values, stage=stage, update=self.count.update)
                 self._judge(values.get(self._config.validation.measure, values[LOSS]))
             self.curves.validation.append(self._point(stage, values))
             told = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())

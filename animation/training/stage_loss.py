@@ -46,7 +46,7 @@ def generator_of(*words: int) -> np.random.Generator:
 
 
 def check_finite(terms: dict[str, Any], *, stage: str, update: int) -> None:
-    """Raises TrainingError where a mean loss is not finite."""
+    """Raises TrainingError where a loss or an error is not finite."""
     wrong = [name for name, value in terms.items() if not np.isfinite(value)]
     if wrong:
         raise TrainingError(

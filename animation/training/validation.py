@@ -45,13 +45,17 @@ class Validator:
         return bool(self.pairs)
 
     def measure(self, model: AnimationModel, stage: str, *, device: torch.device | str) -> dict[str, float]:
-        """The stage's loss, and after the last stage errors of generated clips in mm. The model's mode is kept."""
+        """The stage's loss, and in the last stage errors of generated clips in mm, unless the loss is no number.
+
+        The model's mode is kept.
+        """
         was_training = model.training
         model.eval()
         try:
             with torch.no_grad():
                 values = {LOSS: self._loss(model, stage, device=device)}
-                return values | (self._errors(model) if stage == model.stages[-1] else {})
+                judged = stage == model.stages[-1] and np.isfinite(values[LOSS])
+                return values | (self._errors(model) if judged else {})
         finally:
             model.train(was_training)
 
