@@ -51,6 +51,7 @@ OF_SEQUENCE = {
     "calibration_json": "str, text of the calibration.json that was used, its poses refined where asked for",
     "depth_bias_mm": "float32 [C], what each depth imager was found to see too far; 0 unless asked for",
 }
+MOST_NAME_BYTES, MOST_PATH_BYTES = 255, 2048  # of the take's path; systems refuse longer ones
 STATUS = {
     0: "ok",
     1: "some cameras missing",
@@ -149,8 +150,16 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
     for name in PER_FRAME.keys() & arrays.keys():
         if arrays[name].shape[:1] != vertices.shape[:1]:
             raise ValueError(f"it has {len(vertices)} frames, but its {name} has the shape {arrays[name].shape}")
+    _check_path(str(arrays.get("take", "")))
     for name, end in (("status", len(STATUS)), ("fit", len(FIT)), ("gate", 2 * max(GATE))):
         _check_codes(name, arrays.get(name), end=end)
+
+
+def _check_path(take: str) -> None:
+    """Raises ValueError where the take's path is none that a system could look for."""
+    parts = [len(part.encode()) for part in take.split("/")]
+    if "\0" in take or max(parts) > MOST_NAME_BYTES or sum(parts) > MOST_PATH_BYTES:
+        raise ValueError("its take is no path")
 
 
 def _check_kind(name: str, array: np.ndarray) -> None:

@@ -156,6 +156,7 @@ def lying_header() -> bytes:
         saved(timestamps_usec=np.arange(3)), saved(timestamps_usec=np.int64(3)), saved(status=np.zeros(1, np.uint8)),
         saved(format=2), saved(format="new"), saved(fps="x"), saved(timestamps_usec=np.full(2, np.nan)),
         saved(rotation=np.zeros((2, 3), np.float32)), saved(translation=np.full((2, 3), "x")), saved(take=7),
+        saved(take="a\0b"), saved(take="x" * 300),
         saved(expression=np.zeros(2, np.float32)), saved(vertex_colors=np.full((4, 3), "x")),
         saved(vertices=np.zeros((2, 0, 3), np.float32), faces=FACES[:0]),
     ],
