@@ -59,12 +59,11 @@ def evaluate(
     ]
     one = reports[0] if len(reports) == 1 else None
     found = one.to_json() if one else across_json(reports)
+    click.echo(json.dumps(found, indent=1) if as_json else report_text(one) if one else reports_text(reports))
+    if card:  # files come after what is printed: where one cannot be written, the numbers are not lost
+        _write_cards(checkpoints, reports)
     if html is not None:
         write_report_page(html, reports, topology=corpus.topology, template=next(iter(corpus.templates.values())))
-    if card:
-        _write_cards(checkpoints, reports)
-    click.echo(json.dumps(found, indent=1) if as_json else report_text(one) if one else reports_text(reports))
-    if html is not None:
         click.echo(f"report: {html}", err=as_json)
 
 

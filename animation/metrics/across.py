@@ -86,6 +86,14 @@ def check_alike(reports: Sequence[Report]) -> None:
                 f"these evaluations do not compare, their {name} differs: {' and '.join(map(str, told))}",
                 hint="evaluate all models on the same split of the same data, at one frame rate",
             )
+    for label in dict.fromkeys(each.label for each in reports):
+        same = [each for each in reports if each.label == label]
+        for name, words in (("encoder", "speech features"), ("trained_on", "data")):
+            if len({getattr(each, name) for each in same}) > 1:
+                raise InputError(
+                    f"{label} was trained with different {words}: these are no trainings of one model",
+                    hint="evaluate them one by one",
+                )
     weights = [each.weights_sha256 for each in reports]
     if len(set(weights)) < len(weights):
         raise InputError("one model is among them twice", hint="give each training's checkpoint once")

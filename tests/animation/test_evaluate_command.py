@@ -145,6 +145,12 @@ def test_what_cannot_be_measured_is_refused(
     assert "bug:" not in said
 
 
+def test_a_page_that_cannot_be_written_loses_no_number(place: Path) -> None:
+    code, out, err = run(place, "a0", "--data", "clips", "--protocol", "self", "--html", "clips")
+    assert code == EXIT_PRECONDITION, err
+    assert "lips, max, mm" in out
+
+
 def test_data_are_brought_to_what_the_model_was_trained_with(corpus: SpeechCorpus, tmp_path: Path) -> None:
     """At twice the rate the same speech; a mask of another hash and a familiar name are told."""
     model = untrained(corpus, 0)
@@ -179,6 +185,10 @@ def test_only_what_was_measured_alike_compares(reports: list[Report], tmp_path: 
     for name, value in (("split", "train"), ("fps", 25.0), ("data", "others"), ("topology_sha256", "0")):
         with pytest.raises(InputError, match=f"their {name} differs"):
             check_alike((one, replace(other, **{name: value})))
+    for name, words in (("encoder", "speech features"), ("trained_on", "data")):
+        with pytest.raises(InputError, match=f"was trained with different {words}"):
+            across((one, replace(other, **{name: "another"})))
+        assert across((one, replace(other, **{name: "another"}, model="another")))
     masked = tuple(replace(each, mask_sha256="0") for each in other.numbers)
     with pytest.raises(InputError, match="their masks differ"):
         across((one, replace(other, numbers=masked)))
