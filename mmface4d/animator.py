@@ -13,6 +13,7 @@ from mmface4d.animate_command import Animated
 from mmface4d.animate_inputs import open_style, open_template
 from mmface4d.animate_outputs import put_sound, shapes_of_model, write_csv, write_glb, write_mp4
 from mmface4d.arrays import Vertices
+from mmface4d.errors import UsageError
 
 if TYPE_CHECKING:
     from animation.audio.encoder import AudioEncoder
@@ -37,6 +38,7 @@ class Animator:
     stream: bool
     shapes: "ArkitShapes | None"  # where weights are wanted
     notes: list[str] = field(default_factory=list)
+    given: tuple[Path, ...] = ()  # files that the face and the manner came from, never to be overwritten
 
     def make(self, audio: Path, target: Path) -> Animated:
         """Writes TARGET.npz and so on; raises InputError where the sound cannot be used."""
@@ -44,6 +46,7 @@ class Animator:
 
         target.parent.mkdir(parents=True, exist_ok=True)
         files = {kind: target.with_name(f"{target.name}.{kind}") for kind in self.kinds}
+        self._check_kept(audio, files)
         wav = target.with_name(f"{target.name}.wav") if WITH_SOUND & files.keys() else None
         started = time.process_time()
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".animate") as folder, open_speech_file(audio) as it:
@@ -55,6 +58,12 @@ class Animator:
             notes += self._others(files, sequence, sound=audio)
         written = [str(path) for path in (*files.values(), wav) if path is not None]
         return Animated(str(audio), n_frames, it.duration_s, cpu_seconds, written, [*self.notes, *notes])
+
+    def _check_kept(self, audio: Path, files: dict[str, Path]) -> None:
+        """Raises UsageError where what is written would take the place of what is read."""
+        for path in files.values():
+            if any(given.exists() and path.exists() and path.samefile(given) for given in (audio, *self.given)):
+                raise UsageError(f"{path} is read here and would be overwritten", hint="choose another name with -o")
 
     def _animate(self, heard: "SpeechFile", audio: Path, sequence: Path) -> tuple[int, list[str]]:
         """Writes the sequence; how many frames it has, and what is to be known of them."""
@@ -105,9 +114,12 @@ def open_animator(
     from animation.audio.registry import open_same_encoder
     from animation.device import usable_device
     from animation.training.checkpoint import load_checkpoint
+    from animation.use.streaming import streaming_halo
     from animation.use.template import check_template
 
     trained = load_checkpoint(checkpoint, device=usable_device(device))
+    if stream:
+        streaming_halo(trained)
     record = trained.preprocessing.encoder
     encoder = open_same_encoder(record.spec, record.identity, device=device)
     face = open_template(template)
@@ -119,4 +131,5 @@ def open_animator(
     if face.faces is not None and not np.array_equal(face.faces, mesh.faces):
         notes.append(f"the triangles of {template} are not those of the training data: is it the same mesh?")
     shapes = shapes_of_model(mesh.name, mesh.faces) if "csv" in kinds else None
-    return Animator(trained, encoder, face.vertices, manner, kinds, stream, shapes, notes)
+    given = tuple(Path(text) for text in (template, style) if text is not None and Path(text).is_file())
+    return Animator(trained, encoder, face.vertices, manner, kinds, stream, shapes, notes, given)

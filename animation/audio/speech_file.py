@@ -100,9 +100,9 @@ def sound_blocks(path: Path, *, size: int = BLOCK_SAMPLES) -> Iterator[tuple[Flo
 
 def _convert(path: Path, kept: BinaryIO, told: _Told) -> tuple[float, int]:
     """Writes samples at 16 kHz; how long the file lasts, and its own rate."""
-    resampler, duration_s, rate = None, 0.0, SPEECH_RATE_HZ
+    resampler, heard, rate = None, 0, SPEECH_RATE_HZ
     for block, rate in sound_blocks(path):
-        duration_s += len(block) / rate
+        heard += len(block)
         if rate != SPEECH_RATE_HZ:
             resampler = resampler or _resampler(rate)
             block = resampler.resample_chunk(block)
@@ -114,7 +114,7 @@ def _convert(path: Path, kept: BinaryIO, told: _Told) -> tuple[float, int]:
         kept.write(rest.tobytes())
     if not told.count:
         raise InputError(f"{path} has no samples", hint="the recording is empty")
-    return duration_s, rate
+    return heard / rate, rate
 
 
 def _resampler(rate_hz: int) -> Any:

@@ -22,6 +22,7 @@ from animation.audio.mel import HOP, WINDOW, LogMel
 from animation.audio.registry import open_same_encoder
 from animation.data.batch import Style
 from animation.data.clip import Sound
+from animation.models.interface import ChunkableModel
 from animation.training.checkpoint import Trained
 from animation.use.features import FrameFeatures
 from animation.use.generate import Drawer, Frames, StyleCode, frames_of
@@ -62,14 +63,10 @@ class Streamer:
         encoder: AudioEncoder | None = None, look_ahead_s: float = LOOK_AHEAD_S,
     ) -> None:  # fmt: skip
         about = trained.preprocessing
+        self._halo = streaming_halo(trained)
         check_template(template, about)
         self._encoder = encoder or open_same_encoder(about.encoder.spec, about.encoder.identity)
         self._drawer, self._fps, self._rate_hz = Drawer(trained, template, style), about.fps, rate_hz
-        if self._drawer.halo_frames is None:
-            raise UsageError(
-                f"{about.model} looks at the whole sound and cannot follow a live one", hint="use an audio2face model"
-            )
-        self._halo = self._drawer.halo_frames
         self._margin_s = 0.0 if rate_hz == SPEECH_RATE_HZ else MARGIN_S
         affordable = math.floor((look_ahead_s - self._reach_s) * about.fps + 1e-9)
         self._after = max(min(self._halo, affordable), 0)
@@ -161,3 +158,14 @@ class Streamer:
         reach_s = TOKEN_REACH_S + past_s + self._step / SPEECH_RATE_HZ + self._margin_s
         whole = math.floor((frame / self._fps - reach_s) * SPEECH_RATE_HZ / self._step)
         return max(whole, 0) * self._step * self._rate_hz // SPEECH_RATE_HZ
+
+
+def streaming_halo(trained: Trained) -> int:
+    """How many frames to each side a frame depends on; raises UsageError where it depends on the whole sound."""
+    halo = trained.model.capabilities.halo_frames
+    if halo is None or not isinstance(trained.model, ChunkableModel):
+        model = trained.preprocessing.model
+        raise UsageError(
+            f"{model} looks at the whole sound and cannot follow a live one", hint="use an audio2face model"
+        )
+    return halo

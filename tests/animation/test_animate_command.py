@@ -193,6 +193,29 @@ def test_a_model_without_manner_says_so(place: Path, capsys: pytest.CaptureFixtu
     assert "note: meshtalk has no manner of speaking" in capsys.readouterr().out
     assert run("speech.wav", *words, "-o", "b.npz", "--stream") == 2
     assert "cannot follow a live one" in capsys.readouterr().err
+    assert not Path("b.wav").exists()
+
+
+def test_what_is_read_is_not_overwritten(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("face.npy", CORPUS.templates["s4"])
+    Path("said.npz").hardlink_to("face.npy")  # stands for a sequence that shows the face
+    words = ["--checkpoint", "run", "--template", "face.npy", "--style", "toy:s1_01"]
+    assert run("speech.wav", *words, "-o", "said.npz") == 2
+    assert "said.npz is read here and would be overwritten" in capsys.readouterr().err
+    assert Path("said.npz").samefile("face.npy")
+    assert not Path("said.wav").exists()
+
+
+@pytest.mark.parametrize("frames", [125.5, 238.5])
+def test_a_sound_that_ends_between_two_frames_has_as_many_live(place: Path, frames: float) -> None:
+    saved(place / "slow", toy_trained(fps=25.0))
+    soundfile.write("half.wav", voice(10.0)[: round(frames * 640)], 16_000)
+    words = ["--checkpoint", "slow", *USUAL[2:]]
+    found = []
+    for more in ([], ["--stream"]):
+        assert run("half.wav", *words, "-o", "half.npz", *more) == 0
+        found.append(len(load_sequence(Path("half.npz"))))
+    assert found[0] == found[1]
 
 
 def test_another_mesh_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
