@@ -165,6 +165,13 @@ def write_folder(corpus: SpeechCorpus, path: Path) -> None:
     Raises InputError where the folder exists or a clip cannot be read, UsageError where names do not suit files.
     """
     _refuse_names(corpus)
+    try:
+        _write_folder(corpus, path)
+    except ValidationError as error:
+        raise InputError(f"{corpus.origin} cannot be written: {mistakes(error)}", hint="shorten or mend it") from error
+
+
+def _write_folder(corpus: SpeechCorpus, path: Path) -> None:
     subjects: dict[str, Split] = {
         subject: corpus.splits[subject] for subject in corpus.templates if subject in corpus.splits
     }

@@ -90,6 +90,13 @@ def test_names_that_could_hide_a_path_are_not_written(tmp_path: Path, name: str)
         write_folder(changed(toy_corpus(), 0, name=name), tmp_path / "clips")
 
 
+@pytest.mark.parametrize("text", ["x" * 10_001, "a\udcff"])
+def test_texts_that_could_not_be_read_again_are_not_written(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match="toy cannot be written: text"):
+        write_folder(changed(toy_corpus(), 0, text=text), tmp_path / "clips")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_names_that_differ_by_case_only_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="several clips"):
         write_folder(changed(toy_corpus(), 0, name="S1_01"), tmp_path / "clips")
