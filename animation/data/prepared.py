@@ -12,7 +12,15 @@ from jaxtyping import Float, Float32
 from animation.audio.cache import FeatureCache
 from animation.audio.encoder import AudioEncoder
 from animation.audio.features import speech_features
-from animation.data.check import BLOCK_FRAMES, clip_mistakes, frame_mistakes, refuse, repeated, sound_mistakes
+from animation.data.check import (
+    BLOCK_FRAMES,
+    LEAST_FRAMES,
+    clip_mistakes,
+    frame_mistakes,
+    refuse,
+    repeated,
+    sound_mistakes,
+)
 from animation.data.clip import Clip, Sound
 from animation.data.corpus import SPLITS, SpeechCorpus, Split, Topology
 from animation.data.normalisation import Normalisation, fit_normalisation
@@ -147,6 +155,11 @@ class _Maker:
 
     def _make(self, clip: Clip) -> PreparedClip:
         resampled = resample_clip(_checked(clip, self._corpus.templates[clip.subject]), self._fps)
+        if resampled.n_frames < LEAST_FRAMES:
+            left = (
+                f"{clip.name}: at {self._fps:g} frames a second it has {resampled.n_frames}, fewer than {LEAST_FRAMES}"
+            )
+            raise _UnusableError([left])
         content = clip.fingerprint or _content(clip)
         template = self._corpus.templates[clip.subject]
         about = [VERSION, content, clip.fps, clip.n_frames, self._fps]

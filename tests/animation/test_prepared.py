@@ -156,6 +156,13 @@ def test_broken_clips_are_named(tmp_path: Path, kind: str) -> None:
     assert "s1_00" in caught.value.message
 
 
+def test_clips_that_are_too_short_at_the_wanted_rate_are_named(tmp_path: Path) -> None:
+    quick = toy_corpus(n_frames=56, fps=240.0)  # the first clips end before the eighth frame at 30 a second
+    with pytest.raises(InputError, match="s1_00: at 30 frames a second it has 7, fewer than 8") as caught:
+        ready(quick, tmp_path)
+    assert "s1_01" not in caught.value.message
+
+
 def test_mistakes_of_all_clips_are_told_at_once(tmp_path: Path) -> None:
     corpus = toy_corpus()
     for number in (0, 4, 7):
