@@ -144,10 +144,12 @@ def read_extractor(folder: Path) -> Extractor:
             raise InputError(f"{folder} is a model of kind {config['model_type']}", hint=f"one of {', '.join(KINDS)}")
         window, hop = coverage(config["conv_kernel"], config["conv_stride"])
         width, n_layers = int(config["hidden_size"]), int(config["num_hidden_layers"])
+        if width < 1 or n_layers < 1:
+            raise ValueError(f"{n_layers} layers of {width}")
         rate = told.get("sampling_rate", SPEECH_RATE_HZ)
         # what the package's feature extractor does where the weights do not say
         normalise = bool(told.get("do_normalize", True))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{folder / CONFIG} is no audio encoder's: {error!r}", hint="fetch it again") from error
     if rate != SPEECH_RATE_HZ:
         raise InputError(f"{folder} wants {rate} samples a second", hint="choose an encoder for 16 kHz")
@@ -160,7 +162,8 @@ def coverage(kernels: list[int], strides: list[int]) -> tuple[int, int]:
     for kernel, stride in zip(kernels, strides, strict=True):
         window += (kernel - 1) * hop
         hop *= stride
-    if window < 1 or not 1 <= hop <= SPEECH_RATE_HZ:  # a token a second is no speech feature
+    whole = all(isinstance(each, int) and each > 0 for each in (*kernels, *strides))
+    if not whole or hop > SPEECH_RATE_HZ:  # a token a second is no speech feature
         raise ValueError(f"convolutions of {kernels} with steps of {strides}")
     return window, hop
 

@@ -230,6 +230,20 @@ def test_other_models_are_refused(own: Path) -> None:
         open_encoder(f"transformers:{own}")
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hidden_size": float("inf")}, {"hidden_size": 0}, {"num_hidden_layers": -5}, {"conv_stride": [2.5] * 7},
+        {"conv_kernel": [1e308] * 7}, {"conv_stride": [0] * 7},
+    ],
+)  # fmt: skip
+def test_sizes_that_no_network_has_are_told(own: Path, wrong: dict[str, Any]) -> None:
+    change(own / "config.json", conv_kernel=[10, 3, 3, 3, 3, 2, 2], conv_stride=[5, 2, 2, 2, 2, 2, 2])
+    change(own / "config.json", **wrong)
+    with pytest.raises(InputError, match=r"config\.json is no audio encoder's"):
+        TransformersEncoder(str(own))
+
+
 def test_another_rate_is_refused(own: Path) -> None:
     change(own / "preprocessor_config.json", sampling_rate=8000)
     with pytest.raises(InputError, match="wants 8000 samples a second"):
