@@ -6,9 +6,9 @@ from pathlib import Path
 from animation.metrics.report import STILL, Number, Report
 from animation.metrics.report_text import FIRST
 from animation.training.checkpoint import ModelConfig, read_config
-from animation.training.curves import CURVES_FILE, Curves, Point
+from animation.training.curves import Point, read_curves
 from animation.training.preprocessing import Preprocessing, read_preprocessing
-from mmface4d.files import atomic_path, read_json
+from mmface4d.files import atomic_path
 
 CARD_FILE = "README.md"
 UNMEASURED = "Not measured on test subjects yet: `mmface4d evaluate` does it."
@@ -98,9 +98,8 @@ def _row(number: Number) -> tuple[str, ...]:
 
 def _validation(folder: Path) -> list[str]:
     """What decided when to stop: of no use for comparisons, because the best of many was taken."""
-    if not (folder / CURVES_FILE).is_file():
-        return []
-    points = Curves.from_json(read_json(folder / CURVES_FILE)).validation
+    curves = read_curves(folder)
+    points = [] if curves is None else curves.validation
     points = [point for point in points if point.stage == points[-1].stage]
     names = list(dict.fromkeys(name for point in points for name in point.values))
     best = [(name.replace("_", " "), f"{min(_values(points, name)):.4g}") for name in names]

@@ -5,11 +5,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from animation.models.interface import LOSS
-from mmface4d.files import write_json
+from mmface4d.errors import InputError
+from mmface4d.files import read_json, write_json
 from mmface4d.page.curves import Series, curve_plot
 from mmface4d.page.markup import cards, section, table, verdict
 from mmface4d.page.page import write_page
+from mmface4d.subject import mistakes
 
 CURVES_FILE, PAGE_FILE = "curves.json", "curves.html"
 MOST_POINTS = 2000  # of a stage; of more, every second one is left out
@@ -49,10 +53,12 @@ class Curves:
         return {"format": 1, **asdict(self)}
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Curves":
-        """What `to_json` gave."""
-        points = {name: [Point(**each) for each in value[name]] for name in ("training", "validation")}
-        return cls(value["model"], value["data"], **points, ended=list(value["ended"]), running=value["running"])
+    def from_json(cls, value: Any) -> "Curves":
+        """What `to_json` gave; raises InputError where it is something else."""
+        try:
+            return TypeAdapter(cls).validate_python(value)
+        except ValidationError as error:
+            raise InputError(f"these are no curves: {mistakes(error)}", hint="train again") from error
 
     def write(self, folder: Path) -> None:
         """Both files."""
@@ -85,6 +91,17 @@ class Curves:
             plots = "".join(_plot(name, [_series("validation", validation, name)]) for name in errors)
             parts.append(section("Errors", lead, f'<div class="plots">{plots}</div>' + _rows(validation, errors)))
         return parts
+
+
+def read_curves(folder: Path) -> Curves | None:
+    """What lies beside a checkpoint; None where nothing does; raises InputError where it is damaged."""
+    path = folder / CURVES_FILE
+    if not path.is_file():
+        return None
+    try:
+        return Curves.from_json(read_json(path))
+    except InputError as error:
+        raise InputError(f"{path} is damaged: {error.message}", hint="delete it: the model works without") from error
 
 
 def _thinned(points: Sequence[Point], stage: str) -> list[Point]:

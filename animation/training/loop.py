@@ -86,7 +86,7 @@ class Loop:
         try:
             self.model.load_state_dict(state.weights)
             Curves.from_json(state.curves)
-        except (RuntimeError, KeyError, TypeError) as error:
+        except (RuntimeError, KeyError, TypeError, InputError) as error:
             raise InputError(f"the state in {self._folder} is damaged: {str(error)[:200]}", hint=DAMAGED) from error
         return state
 

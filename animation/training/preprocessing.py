@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from animation.data.corpus import NEEDED_MASKS, Mask, Topology
 from animation.data.normalisation import Normalisation
 from animation.models.interface import ModelShape
-from mmface4d.arrays import Faces
 from mmface4d.errors import InputError
 from mmface4d.files import atomic_path, read_json, write_json
 from mmface4d.npz import read_npz, write_npz
@@ -143,21 +142,23 @@ def _xyz(point: np.ndarray) -> tuple[float, float, float]:
     return x, y, z
 
 
-def _read_faces(path: Path) -> Faces:
+def _read_faces(path: Path) -> np.ndarray:
     if not path.is_file() or path.stat().st_size > MAX_TOPOLOGY_BYTES:
         raise InputError(f"{path} is missing or too large", hint=DAMAGED)
     faces = read_npz(path.read_bytes(), name=str(path), hint=DAMAGED).get("faces")
     if faces is None or faces.dtype.kind not in "iu" or faces.ndim != 2 or faces.shape[1] != 3:
         raise InputError(f"{path} has no triangles", hint=DAMAGED)
-    return faces.astype(np.int32)
+    return faces
 
 
-def _topology(record: _TopologyRecord, faces: Faces, *, path: Path) -> Topology:
+def _topology(record: _TopologyRecord, faces: np.ndarray, *, path: Path) -> Topology:
     masks = {
         name: Mask(name, _vertices(mask, name, n_verts=record.n_verts, path=path))
         for name, mask in record.masks.items()
     }
-    topology = Topology(record.name, record.n_verts, faces, masks)
+    if faces.size and not 0 <= int(faces.min()) <= int(faces.max()) < record.n_verts:
+        raise InputError(f"{path}: {TOPOLOGY_FILE} names vertices that there are not", hint=DAMAGED)
+    topology = Topology(record.name, record.n_verts, faces.astype(np.int32), masks)
     wrong = [name for name, mask in masks.items() if mask.sha256 != record.masks[name].sha256]
     missing = [name for name in NEEDED_MASKS if name not in masks]
     if wrong or missing:

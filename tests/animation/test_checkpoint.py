@@ -15,6 +15,7 @@ from animation.data.batch import Style
 from animation.data.corpus import Mask, Topology
 from animation.data.normalisation import Normalisation
 from animation.models.registry import build_model
+from animation.training.card import write_card
 from animation.training.checkpoint import ModelConfig, Trained, load_checkpoint, save_checkpoint
 from animation.training.preprocessing import EncoderRecord, Preprocessing, read_preprocessing, write_preprocessing
 from mmface4d.errors import InputError
@@ -144,6 +145,21 @@ def test_broken_checkpoints_are_told(checkpoint: Path, broken: Callable[[Path], 
     with pytest.raises(InputError) as error:
         load_checkpoint(checkpoint)
     assert str(checkpoint) in error.value.message
+    assert error.value.hint
+
+
+def test_triangles_beyond_the_mesh_are_told_though_their_hash_fits(tmp_path: Path) -> None:
+    mesh = Topology("five", 5, FACES + np.int32(2), MASKS)
+    write_preprocessing(tmp_path, replace(preprocessing(), topology=mesh))
+    with pytest.raises(InputError, match="vertices that there are not"):
+        read_preprocessing(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"model": "m", "data": "d", "training": [], "validation": [3]}', "{"])
+def test_a_card_tells_damaged_curves(checkpoint: Path, content: str) -> None:
+    (checkpoint / "curves.json").write_text(content)
+    with pytest.raises(InputError, match=r"curves\.json") as error:
+        write_card(checkpoint)
     assert error.value.hint
 
 
