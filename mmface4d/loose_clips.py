@@ -78,7 +78,7 @@ def _add(gathering: Gathering, file: Path, names: "Counter[str]") -> str | None:
         sequence = opened.motion.sequence
         n_frames, fps = frames_on_beat(sequence)
     except ConsentError:
-        return "consent withdrawn"
+        return "consent withdrawn, run out, or not for meshes"
     except InputError:
         return DAMAGED
     if reason is not None or longest_lost_s(sequence) > MOST_LOST_S:
@@ -109,14 +109,12 @@ def _opened(file: Path, *, with_take: bool) -> "Exported":
 
 
 def _why_not(opened: "Exported", wav: Path) -> str | None:
-    if wav.is_file():
-        return None
-    info = opened.take.info if opened.take is not None else None
-    if info is None or info.audio is None:
-        return SILENT_TAKE
-    consent = info.source.get("consent")
-    scopes = consent.get("scopes", ()) if isinstance(consent, dict) else ("mesh", "audio")
-    return NO_MESH if "mesh" not in scopes else NO_SOUND if "audio" not in scopes else None
+    if opened.scopes is not None and "mesh" not in opened.scopes:
+        return NO_MESH
+    if not opened.sound_allowed:
+        return NO_SOUND
+    heard = wav.is_file() or (opened.take is not None and opened.take.info.audio is not None)
+    return None if heard else SILENT_TAKE
 
 
 def _sound(file: Path, wav: Path) -> "Sound":

@@ -192,6 +192,24 @@ def test_loose_sequences_of_somebody_who_withdrew_are_left_out(loose: Path) -> N
         open_speech_corpus(loose)
 
 
+def test_a_wav_beside_a_sequence_is_a_voice_that_needs_consent(loose: Path) -> None:
+    soundfile.write(loose / "quiet.wav", np.full(8000, 0.25), 16_000, subtype="FLOAT")
+    assert "1 sequence left out: the consent does not cover sound" in open_speech_corpus(loose).notes
+
+
+def test_loose_sequences_of_a_session_follow_its_consent_of_today(tmp_path: Path) -> None:
+    lab = create_lab(tmp_path / "lab")
+    add_session(lab, person("P01"), script=sentences(2), frames=FRAMES)
+    sequences = next(item.sequence.parent for item in lab_index(lab) if item.sequence is not None)
+    assert len(open_speech_corpus(sequences).clips) == 2
+    path = lab.subjects / "P01.json"
+    value = json.loads(path.read_text())
+    value["consent"]["scopes"] = ["mesh"]
+    path.write_text(json.dumps(value))
+    with pytest.raises(InputError, match="2 sequences left out: the consent does not cover sound"):
+        open_speech_corpus(sequences)
+
+
 # a sequence of known motion
 
 
