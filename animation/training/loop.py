@@ -15,6 +15,7 @@ from animation.data.prepared import Prepared
 from animation.models.interface import LOSS, AnimationModel
 from animation.training.average import Average
 from animation.training.budget import MINUTES, NO_BETTER, UPDATES, StageBudget, clock, stage_budgets
+from animation.training.card import CARD_FILE
 from animation.training.checkpoint import write_weights
 from animation.training.config import TrainConfig
 from animation.training.curves import Curves, Point
@@ -60,6 +61,7 @@ class Loop:
         self._stop, self._pending, self._curves_written = Stop(), [], 0.0
         self._settings_sha256 = _settings_sha256(folder, config)
         self._state = self._taken_up()
+        self._updates_before = self.count.all_updates
         self._optimiser_state = self._state.optimiser  # of the stage that goes on
         self.curves = Curves.from_json(self._state.curves)
 
@@ -243,6 +245,8 @@ class Loop:
         self._write_curves()
 
     def _write_weights(self) -> None:
+        if self.count.all_updates > self._updates_before:  # a card tells what other weights were measured to be
+            (self._folder / CARD_FILE).unlink(missing_ok=True)
         write_weights(self._folder, self.model, told={"updates": str(self.count.all_updates)})
 
     def _write_curves(self) -> None:

@@ -383,6 +383,24 @@ def test_curves_and_card_say_what_was_measured(run: Train) -> None:
     assert f"{best:.4g}" in card
 
 
+def test_a_card_does_not_outlive_its_weights(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run("card", settings())
+    (done.folder / "README.md").write_text("measured")
+    run("card", settings(), resume=True)
+    assert (done.folder / "README.md").read_text() == "measured"  # of the same weights
+    monkeypatch.setattr("animation.training.run.write_styles", _no_room)
+    with pytest.raises(OSError, match="No space"):
+        run("card", settings(budget={"updates": 16}), resume=True)
+    monkeypatch.undo()
+    run("card", settings(budget={"updates": 16}), resume=True)
+    assert (done.folder / "README.md").read_text() != "measured"
+    assert (done.folder / "styles.npz").stat().st_mtime >= (done.folder / "model.safetensors").stat().st_mtime
+
+
+def _no_room(*_: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left")
+
+
 def test_the_checkpoint_names_no_place_on_this_machine(run: Train, tmp_path: Path) -> None:
     folder = run("public", settings(data=str(tmp_path / "secret"))).folder
     for name in ("config.json", "preprocess.json", "README.md", "curves.json", "curves.html"):
