@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from corpus.presets.clip import Clip as Exported
 
 UNKNOWN_LICENCE = "unknown"
+SEQUENCE = "sequence.npz"
 
 
 def loose_sequences(path: Path) -> list[Path]:
     """The `NAME.npz` in a folder and the `sequence.npz` in the folders below it that may be mesh sequences."""
-    files = [*path.glob("*.npz"), *path.glob("*/sequence.npz")]
+    files = [*path.glob("*.npz"), *path.glob(f"*/{SEQUENCE}")]
     return sorted(file for file in files if file.name[0] != "." and file.is_file())
 
 
@@ -88,9 +89,13 @@ def _add(gathering: Gathering, file: Path, names: "Counter[str]") -> str | None:
     frames = SteadyFrames(load, gathering.regions)
     item = opened.take.info.source.get("item") if opened.take is not None else None
     said = item if isinstance(item, dict) else {}
-    subject = opened.subject if opened.take is not None else safe_name(file.stem.partition("_")[0])
+    # a sequence.npz is known by its folder
+    own_name = safe_name(file.parent.name if file.name == SEQUENCE else file.stem)
+    name, subject, sentence = own_name, safe_name(own_name.partition("_")[0]), own_name
+    if opened.take is not None:
+        name, subject, sentence = opened.name, opened.subject, opened.sentence
     clip = Clip(
-        name=free_name(opened.name, names), subject=subject, sentence=opened.sentence, fps=fps, n_frames=n_frames,
+        name=free_name(name, names), subject=subject, sentence=sentence, fps=fps, n_frames=n_frames,
         frames=frames, sound=partial(_sound, file, wav), text=str(said.get("text", "")),
         language=str(said.get("language", "")), emotion=str(said.get("emotion", "")),
         fingerprint=f"{VERSION} {content_fingerprint(file)} {told}",

@@ -181,10 +181,14 @@ def stamp(path: Path) -> str:
 
 
 def free_name(wanted: str, names: "Counter[str]") -> str:
-    """The name, or the name and a number where it has been given before."""
-    wanted = wanted[:90]
-    names[wanted] += 1
-    return wanted if names[wanted] == 1 else f"{wanted}-{names[wanted]}"
+    """The name, or the name and a number where it has been given before; some disks do not tell A from a."""
+    wanted, number = wanted[:90], 1
+    chosen = wanted
+    while names[chosen.casefold()]:
+        number += 1
+        chosen = f"{wanted}-{number}"
+    names[chosen.casefold()] += 1
+    return chosen
 
 
 def _sound_of_take(path: Path, take: Path) -> "Sound":

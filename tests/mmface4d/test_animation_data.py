@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from collections import Counter
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -23,6 +25,7 @@ from mmface4d.errors import InputError
 from mmface4d.lab import Lab, create_lab
 from mmface4d.model_topology import model_topology
 from mmface4d.sequence import MeshSequence, load_sequence, write_sequence
+from mmface4d.sequence_clips import free_name
 from mmface4d.steady_clips import SteadyFrames, frames_on_beat, longest_lost_s
 from mmface4d.subject_templates import Spoken, SubjectTemplates
 from mmface4d.take import open_take, write_record
@@ -190,6 +193,21 @@ def test_loose_sequences_of_somebody_who_withdrew_are_left_out(loose: Path) -> N
     (loose / "takes" / "free" / "withdrawn.json").write_text("{}")
     with pytest.raises(InputError, match="consent withdrawn"):
         open_speech_corpus(loose)
+
+
+def test_sequences_in_folders_are_known_by_their_folders(loose: Path) -> None:
+    for folder in ("P09_01", "P10_02"):
+        (loose / folder).mkdir()
+        shutil.copy(loose / "gone.npz", loose / folder / "sequence.npz")
+        soundfile.write(loose / folder / "sequence.wav", np.full(8000, 0.25), 16_000, subtype="FLOAT")
+    told = [(clip.name, clip.subject, clip.sentence) for clip in open_speech_corpus(loose).clips]
+    assert {("P09_01", "P09", "P09_01"), ("P10_02", "P10", "P10_02")} <= set(told)
+
+
+def test_no_two_clips_get_one_name() -> None:
+    names: Counter[str] = Counter()
+    given = [free_name(wanted, names) for wanted in ("a", "a", "a-2", "A", "a")]
+    assert given == ["a", "a-2", "a-2-2", "A-3", "a-4"]
 
 
 def test_a_wav_beside_a_sequence_is_a_voice_that_needs_consent(loose: Path) -> None:
