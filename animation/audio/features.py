@@ -6,10 +6,11 @@ from jaxtyping import Float, Float32
 from animation.audio.align import align
 from animation.audio.cache import FeatureCache
 from animation.audio.encoder import SPEECH_RATE_HZ, AudioEncoder, Tokens
+from animation.data.check import LEAST_RATE_HZ, LOUDEST, MOST_RATE_HZ
 from animation.data.clip import Sound
 from mmface4d.errors import InputError, MissingBackendError
 
-LEAST_RATE_HZ, MOST_RATE_HZ = 4_000, 768_000
+TOO_LOUD = "these are whole numbers that nobody divided by 32 768, or the recording is damaged"
 
 
 def speech_features(
@@ -49,7 +50,7 @@ def speech_samples(sound: Sound) -> Float32[np.ndarray, "n_samples"]:
 
 
 def check_sound(sound: Sound) -> None:
-    """Raises InputError where a sound has no samples, some that are no numbers, or a rate that cannot be."""
+    """Raises InputError where a sound has no samples, some that cannot be, or a rate that cannot be."""
     if not LEAST_RATE_HZ <= sound.rate_hz <= MOST_RATE_HZ:
         raise InputError(f"a sound has {sound.rate_hz} samples a second", hint="speech has 8 000 to 96 000")
     if not np.isfinite(sound.start_s):
@@ -58,3 +59,5 @@ def check_sound(sound: Sound) -> None:
         raise InputError("a sound has no samples", hint="the recording is empty; leave the clip out")
     if not np.isfinite(sound.samples).all():
         raise InputError("a sound has samples that are no numbers", hint="the recording is damaged; leave it out")
+    if (largest := float(np.abs(sound.samples).max())) > LOUDEST:
+        raise InputError(f"a sound reaches {largest:g}, where full scale is 1", hint=TOO_LOUD)

@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from animation.audio.encoder import SPEECH_RATE_HZ
+from animation.audio.features import TOO_LOUD
 from animation.audio.long_speech import LongSpeech
-from animation.data.check import LEAST_RATE_HZ, MOST_RATE_HZ, SILENT
+from animation.data.check import LEAST_RATE_HZ, LOUDEST, MOST_RATE_HZ, SILENT
 from animation.data.sound_files import MOST_SAMPLES
 from mmface4d.errors import InputError, MissingBackendError
 from mmface4d.files import atomic_path, disk_full_is_an_error
@@ -42,6 +43,8 @@ def open_speech_file(path: Path) -> Iterator[SpeechFile]:
         duration_s, rate_hz = _convert(path, kept, told)
         if told.loudest < SILENT:
             raise InputError(f"{path} is silent", hint="give a recording of somebody who speaks")
+        if told.loudest > LOUDEST:
+            raise InputError(f"{path} reaches {told.loudest:g}, where full scale is 1", hint=TOO_LOUD)
 
         def read(first: int, stop: int) -> Float32[np.ndarray, "n_read"]:
             kept.seek(first * BYTES_A_SAMPLE)

@@ -17,6 +17,7 @@ LEAST_FRAMES = 8  # with fewer, a model that halves time twice has no spread of 
 LEAST_FPS, MOST_FPS = 1.0, 1000.0
 LEAST_RATE_HZ, MOST_RATE_HZ = 8_000, 384_000
 SILENT = 1e-4  # of full scale, the largest sample: -80 dB
+LOUDEST = 100.0  # of full scale; whole numbers of 16 bits that nobody divided by 32 768 are above it
 UNCOVERED_S = 0.5  # of a clip's length may have no sound
 LONGER_BY_S = 1.0  # a sound may be twice as long as its clip and this
 FACE_M = (0.02, 2.0)  # a template's largest extent, from a mask to a bust
@@ -133,8 +134,11 @@ def _samples_mistakes(sound: Sound) -> list[str]:
         return ["its sound is empty"]
     if not np.isfinite(sound.samples).all() or not np.isfinite(sound.start_s):
         return ["its sound has samples that are no numbers"]
-    if float(np.abs(sound.samples).max()) < SILENT:
+    largest = float(np.abs(sound.samples).max())
+    if largest < SILENT:
         return ["its sound is silent"]
+    if largest > LOUDEST:
+        return [f"its sound reaches {largest:g}, where full scale is 1"]
     return []
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,8 +21,10 @@ from animation.audio.encoder import Tokens
 from animation.audio.features import speech_features, speech_samples
 from animation.audio.mel import LogMel, hz_from_mel, mel_from_hz, token_count, token_times_s
 from animation.audio.speech_file import open_speech_file
+from animation.data.check import sound_mistakes
 from animation.data.clip import Sound
 from mmface4d.errors import InputError
+from tests.animation.toy_corpus import toy_corpus
 
 RNG = np.random.default_rng(7)
 
@@ -216,6 +219,7 @@ def test_a_later_start_is_an_earlier_instant() -> None:
         (Sound(np.array([0.0, np.nan], np.float32), 16_000), "no numbers"),
         (Sound(np.array([0.0, np.inf] * 400, np.float32), 16_000), "no numbers"),
         (Sound(np.zeros(800, np.float32), 0), "0 samples a second"),
+        (Sound(np.full(800, -20_000.0, np.float32), 16_000), "reaches 20000"),
         (Sound(np.zeros(800, np.float32), 16_000, float("nan")), "begins at no time"),
         (Sound(np.zeros(300, np.float32), 16_000), "too short"),
     ],
@@ -228,7 +232,7 @@ def test_broken_sound_is_told(sound: Sound, told: str) -> None:
 @settings(max_examples=40)
 @given(
     n_samples=st.integers(1200, 6000), rate=st.sampled_from([8000, 11_025, 16_000, 22_050, 44_100, 48_000]),
-    start_s=st.floats(-5, 5), n_frames=st.integers(1, 40), fps=st.floats(1, 120), level=st.floats(0, 1000),
+    start_s=st.floats(-5, 5), n_frames=st.integers(1, 40), fps=st.floats(1, 120), level=st.floats(0, 10),
 )  # fmt: skip
 def test_any_sound_gives_a_finite_row_a_frame(
     n_samples: int, rate: int, start_s: float, n_frames: int, fps: float, level: float
@@ -239,6 +243,15 @@ def test_any_sound_gives_a_finite_row_a_frame(
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
     assert found.min() >= -1
+
+
+def test_whole_numbers_kept_as_fractions_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, 32_768 * noise(1.0), 16_000, subtype="FLOAT")
+    with pytest.raises(InputError, match=r"a\.wav reaches"), open_speech_file(path):
+        pass
+    clip = replace(toy_corpus().clips[0], sound=lambda: Sound(32_768 * noise(1.3), 16_000))
+    assert any("full scale is 1" in said for said in sound_mistakes(clip, clip.sound()))
 
 
 def test_a_sound_without_a_head_is_told(tmp_path: Path) -> None:
