@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,22 @@ if TYPE_CHECKING:
     from animation.use.arkit import ArkitShapes
 
 BLOCK_FRAMES = 32
+
+
+@contextmanager
+def sound_beside(audio: Path, wav: Path | None) -> Iterator[None]:
+    """Puts the sound of an animation beside it, and takes it away again where the block fails."""
+    if wav is None:
+        yield
+        return
+    before = wav.exists()
+    put_sound(audio, wav)
+    try:
+        yield
+    except BaseException:
+        if not before:
+            wav.unlink(missing_ok=True)
+        raise
 
 
 def put_sound(audio: Path, wav: Path) -> None:

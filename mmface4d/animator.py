@@ -11,7 +11,7 @@ import numpy as np
 
 from mmface4d.animate_command import Animated
 from mmface4d.animate_inputs import open_style, open_template
-from mmface4d.animate_outputs import put_sound, shapes_of_model, write_csv, write_glb, write_mp4
+from mmface4d.animate_outputs import shapes_of_model, sound_beside, write_csv, write_glb, write_mp4
 from mmface4d.arrays import Vertices
 from mmface4d.errors import UsageError
 
@@ -49,9 +49,11 @@ class Animator:
         self._check_kept(audio, files)
         wav = target.with_name(f"{target.name}.wav") if WITH_SOUND & files.keys() else None
         started = time.process_time()
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".animate") as folder, open_speech_file(audio) as it:
-            if wav is not None:
-                put_sound(audio, wav)
+        with (
+            tempfile.TemporaryDirectory(dir=target.parent, prefix=".animate") as folder,
+            open_speech_file(audio) as it,
+            sound_beside(audio, wav),
+        ):
             sequence = files.get("npz") or Path(folder) / f"{target.name}.npz"
             n_frames, notes = self._animate(it, audio, sequence)
             cpu_seconds = time.process_time() - started

@@ -136,6 +136,15 @@ def test_several_sounds_go_to_a_folder_and_one_that_fails_stops_no_other(
     assert soundfile.info("out/other.wav").channels == 1
 
 
+def test_what_fails_leaves_no_sound_behind(place: Path) -> None:
+    soundfile.write("tiny.wav", voice(1.0)[:200], 16_000)
+    assert run("tiny.wav", *USUAL, "-o", "out") == 3
+    assert not list(Path("out").iterdir())
+    soundfile.write("kept.wav", voice(1.0)[:200], 16_000)
+    assert run("kept.wav", *USUAL, "-o", "kept.npz") == 3
+    assert Path("kept.wav").exists()
+
+
 def test_another_sound_is_never_overwritten(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = file_sha256(Path("speech.wav"))
     assert run("other.flac", *USUAL, "-o", "speech.npz") == 3
