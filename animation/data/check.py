@@ -37,7 +37,7 @@ def check_clip(clip: Clip, corpus: SpeechCorpus) -> list[str]:
         try:
             found += frame_mistakes(clip, _frames(clip, start, stop), template=template, start=start, stop=stop)
         except InputError as error:
-            found.append(f"{clip.name}: {error.message}")
+            found.append(error_of(clip, error))
         if found:
             break
     return found + _sound_mistakes(clip)
@@ -160,7 +160,12 @@ def _sound_mistakes(clip: Clip) -> list[str]:
     try:
         return sound_mistakes(clip, clip.sound())
     except InputError as error:
-        return [f"{clip.name}: {error.message}"]
+        return [error_of(clip, error)]
+
+
+def error_of(clip: Clip, error: InputError) -> str:
+    """The message with the clip's name, unless it says that already."""
+    return error.message if clip.name in error.message else f"{clip.name}: {error.message}"
 
 
 def repeated(names: Iterable[str]) -> list[str]:

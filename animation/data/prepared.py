@@ -16,6 +16,7 @@ from animation.data.check import (
     BLOCK_FRAMES,
     LEAST_FRAMES,
     clip_mistakes,
+    error_of,
     frame_mistakes,
     refuse,
     repeated,
@@ -149,8 +150,7 @@ class _Maker:
         except _UnusableError as error:
             self.mistakes += error.mistakes
         except InputError as error:
-            named = error.message if clip.name in error.message else f"{clip.name}: {error.message}"
-            self.mistakes.append(named)
+            self.mistakes.append(error_of(clip, error))
         return None
 
     def _make(self, clip: Clip) -> PreparedClip:
