@@ -61,6 +61,7 @@ class MaskedBatchNorm(nn.Module):
 
     def _measure(self, frames: Frames, mask: FrameMask) -> tuple[Tensor, Tensor]:
         """Mean and variance of every channel over the real frames; the running ones take a step towards them."""
+        frames = frames.to(torch.promote_types(frames.dtype, torch.float32))  # half the precision has 3 digits
         count = mask.sum().clamp(min=1)
         mean = masked(frames, mask).sum(dim=(0, 2)) / count
         variance = masked((frames - mean[:, None]) ** 2, mask).sum(dim=(0, 2)) / count
