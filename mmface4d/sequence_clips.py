@@ -31,6 +31,7 @@ DAMAGED = "the sequence or its take is damaged"
 LOST = f"the face was lost for more than {MOST_LOST_S:g} s"
 LAB_LICENCE = "not published: for the uses that the people recorded consented to"
 FITTED_SHARE = 0.8  # of a released sequence's frames, to be worth opening
+MOST_FRAMES = 1_000_000  # of a sequence
 MESHES_IN_MEMORY = 2  # of a release, whose meshes are read whole
 
 
@@ -243,6 +244,10 @@ def _add_of_release(
     if "audio.wav" not in item.files:
         gathering.left_out["no sound in the release"] += 1
         return
+    n_frames = released_frames(row.duration_s, row.fps)
+    if n_frames is None:
+        gathering.left_out[DAMAGED] += 1
+        return
     if _lost(row.quality, row.id, reader):
         gathering.left_out[LOST] += 1
         return
@@ -254,10 +259,16 @@ def _add_of_release(
     frames = SteadyFrames(load, gathering.regions)
     clip = Clip(
         name=row.id, subject=row.subject, sentence=row.sentence or row.id, fps=row.fps,
-        n_frames=max(round(row.duration_s * row.fps), 1), frames=frames, sound=lambda: _released_sound(release, item),
+        n_frames=n_frames, frames=frames, sound=lambda: _released_sound(release, item),
         text=row.text, language=row.language, emotion=row.emotion, fingerprint=fingerprint,
     )  # fmt: skip
     gathering.add(clip, load, frames)
+
+
+def released_frames(duration_s: float, fps: float) -> int | None:
+    """How many frames a released sequence has on its beat; None where no sequence can be so long."""
+    beats = duration_s * fps
+    return max(round(beats), 1) if 0 < beats <= MOST_FRAMES else None
 
 
 def _lost(quality: float, item_id: str, reader: _ReleasedMeshes) -> bool:

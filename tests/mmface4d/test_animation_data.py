@@ -25,7 +25,7 @@ from mmface4d.errors import InputError
 from mmface4d.lab import Lab, create_lab
 from mmface4d.model_topology import model_topology
 from mmface4d.sequence import MeshSequence, load_sequence, write_sequence
-from mmface4d.sequence_clips import free_name
+from mmface4d.sequence_clips import free_name, released_frames
 from mmface4d.steady_clips import SteadyFrames, frames_on_beat, longest_lost_s
 from mmface4d.subject_templates import Spoken, SubjectTemplates
 from mmface4d.take import open_take, write_record
@@ -111,6 +111,11 @@ def test_a_release_keeps_its_splits_and_gives_the_same_faces(lab: Lab, tmp_path:
         np.testing.assert_allclose(same.sound().samples, clip.sound().samples, atol=1e-4)
         assert same.text == clip.text
         assert _apart(corpus.templates[clip.subject], of_lab.templates[same.subject]) < 1e-6
+
+
+def test_released_sequences_of_no_length_have_no_frames() -> None:
+    assert released_frames(2.0, 30.0) == 60
+    assert {released_frames(2.0, fps) for fps in (float("nan"), float("inf"), 0.0, -1.0, 1e300)} == {None}
 
 
 def _distance(one: Any, other: Any) -> float:
