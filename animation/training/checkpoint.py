@@ -70,8 +70,9 @@ def load_checkpoint(folder: Path, *, device: torch.device | str = "cpu") -> Trai
     preprocessing = read_preprocessing(folder)
     if config.model != preprocessing.model:
         raise InputError(f"{folder} is mixed of {config.model} and {preprocessing.model}", hint=DAMAGED)
+    state = _read_weights(folder)  # first, because settings that are not of these weights may ask for any memory
     model = _built(config, preprocessing)
-    _fill(model, _read_weights(folder), folder=folder)
+    _fill(model, state, folder=folder)
     return Trained(model.to(device).eval(), preprocessing, config)
 
 

@@ -131,6 +131,7 @@ BROKEN = {
     "an impossible rate": change_json("preprocess.json", lambda value: value.update(fps=-1)),
     "an unknown key": change_json("config.json", lambda value: value.update(code="import os")),
     "another model": change_json("config.json", lambda value: value.update(model="meshtalk")),
+    "options that are none": change_json("config.json", lambda value: value["options"].update(channels="many")),
     "another mask": change_json("preprocess.json", lambda v: v["topology"]["masks"]["lips"].update(vertices=[0, 1])),
     "a vertex too many": change_json("preprocess.json", lambda v: v["topology"]["masks"]["lips"].update(vertices=[9])),
     "no mask of the lips": change_json("preprocess.json", lambda value: value["topology"]["masks"].pop("lips")),
