@@ -88,6 +88,8 @@ class Loop:
         try:
             self.model.load_state_dict(state.weights)
             Curves.from_json(state.curves)
+            if not 0 <= state.count.stage < len(self.stages):
+                raise InputError(f"there is no stage {state.count.stage}", hint=DAMAGED)
         except (RuntimeError, KeyError, TypeError, InputError) as error:
             raise InputError(f"the state in {self._folder} is damaged: {str(error)[:200]}", hint=DAMAGED) from error
         return state

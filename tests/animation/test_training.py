@@ -352,6 +352,15 @@ def test_a_state_of_other_weights_is_told(run: Train) -> None:
         run("swapped", settings(), resume=True)
 
 
+def test_a_state_of_no_stage_is_told(run: Train) -> None:
+    path = run("staged", settings()).folder / "train_state.pt"
+    state = torch.load(path, weights_only=True)
+    state["told"] = state["told"].replace('"stage": 0', '"stage": 7')
+    torch.save(state, path)
+    with pytest.raises(InputError, match="is damaged: there is no stage 7"):
+        run("staged", settings(), resume=True)
+
+
 def test_a_full_disk_is_told(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
