@@ -88,7 +88,8 @@ def sound_blocks(path: Path, *, size: int = BLOCK_SAMPLES) -> Iterator[tuple[Flo
             rate, wanted, read = int(file.samplerate), int(file.frames), 0
             if wanted > MOST_SAMPLES or not LEAST_RATE_HZ <= rate <= MOST_RATE_HZ:
                 raise InputError(f"{path} has {wanted} samples at {rate} Hz", hint="that is no recording of speech")
-            for block in file.blocks(size, dtype="float32", always_2d=True):
+            # not file.blocks, which fills a block that ends early with what the one before it had
+            while len(block := file.read(size, dtype="float32", always_2d=True)):
                 mono = block.mean(axis=1, dtype=np.float32)
                 if not np.isfinite(mono).all():
                     raise InputError(f"{path} has samples that are no numbers", hint="the recording is damaged")

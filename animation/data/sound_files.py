@@ -22,7 +22,10 @@ def read_sound(path: Path, *, start_s: float = 0.0) -> Sound:
         with soundfile.SoundFile(path) as file:
             if file.frames > MOST_SAMPLES:
                 raise InputError(f"{path} has {file.frames} samples", hint="cut it into sentences")
-            blocks = [block.mean(axis=1) for block in file.blocks(BLOCK_SAMPLES, dtype="float32", always_2d=True)]
+            # not file.blocks, which fills a block that ends early with what the one before it had
+            blocks = []
+            while len(block := file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
+                blocks.append(block.mean(axis=1))
             samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
             if len(samples) < file.frames:
                 raise InputError(f"{path} is cut short: {len(samples)} of {file.frames} samples", hint=_AGAIN)

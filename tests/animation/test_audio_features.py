@@ -23,6 +23,7 @@ from animation.audio.mel import LogMel, hz_from_mel, mel_from_hz, token_count, t
 from animation.audio.speech_file import open_speech_file
 from animation.data.check import sound_mistakes
 from animation.data.clip import Sound
+from animation.data.sound_files import read_sound
 from mmface4d.errors import InputError
 from tests.animation.toy_corpus import toy_corpus
 
@@ -243,6 +244,18 @@ def test_any_sound_gives_a_finite_row_a_frame(
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
     assert found.min() >= -1
+
+
+def test_a_sound_that_ends_early_is_told(tmp_path: Path) -> None:
+    """The head of an MP3 says how long it is, whatever follows."""
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, voice(3.0, 44_100), 44_100, format="MP3")
+    assert len(read_sound(path).samples) == 3 * 44_100
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"a\.mp3 is cut short"), open_speech_file(path):
+        pass
+    with pytest.raises(InputError, match=r"a\.mp3 is cut short"):
+        read_sound(path)
 
 
 def test_whole_numbers_kept_as_fractions_are_told(tmp_path: Path) -> None:
