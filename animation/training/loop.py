@@ -128,7 +128,10 @@ class Loop:
         optimiser = make_optimiser(parameters, self._config.optimiser)
         wrapped, optimiser = self._fabric.setup(StageLoss(self.model, stage), optimiser)
         if self._optimiser_state is not None:
-            optimiser.load_state_dict(self._optimiser_state)
+            try:
+                optimiser.load_state_dict(self._optimiser_state)
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"the state in {self._folder} is damaged: {error}", hint=DAMAGED) from error
             self._fabric.strategy.precision.load_state_dict(self._state.precision)
             self._optimiser_state = None
         wrapped.train()

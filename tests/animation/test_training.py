@@ -352,6 +352,15 @@ def test_a_state_of_other_weights_is_told(run: Train) -> None:
         run("swapped", settings(), resume=True)
 
 
+def test_a_state_of_another_optimiser_is_told(run: Train) -> None:
+    path = run("optimised", settings()).folder / "train_state.pt"
+    state = torch.load(path, weights_only=True)
+    state["optimiser"]["param_groups"].clear()
+    torch.save(state, path)
+    with pytest.raises(InputError, match="is damaged"):
+        run("optimised", settings(), resume=True)
+
+
 def test_a_state_of_no_stage_is_told(run: Train) -> None:
     path = run("staged", settings()).folder / "train_state.pt"
     state = torch.load(path, weights_only=True)
