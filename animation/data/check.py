@@ -64,8 +64,13 @@ def without(corpus: SpeechCorpus, mistakes: Mapping[str, list[str]]) -> SpeechCo
         refuse([each for said in mistakes.values() for each in said], origin=corpus.origin)
     gone = {clip.subject for clip in corpus.clips} - {clip.subject for clip in clips}
     templates = {subject: corpus.templates[subject] for subject in corpus.templates if subject not in gone}
-    notes = [f"left out: {said[0]}" for said in mistakes.values()]
+    notes = [f"left out: {_without_paths(name, said[0])}" for name, said in mistakes.items()]
     return replace(corpus, clips=clips, templates=templates, notes=(*corpus.notes, *notes))
+
+
+def _without_paths(name: str, said: str) -> str:
+    """What may stand in notes, which are passed on: no path of this machine."""
+    return f"{name}: it cannot be read" if "/" in said or "\\" in said else said
 
 
 def clip_mistakes(clip: Clip, corpus: SpeechCorpus) -> list[str]:

@@ -222,6 +222,8 @@ def test_what_cannot_be_read_is_told_and_can_be_left_out(folder: Path, tmp_path:
     assert "s4_01: its subject's template cannot be made: s4.npz has no usable frame" in mistakes["s4_01"]
     write_folder(without(corpus, mistakes), tmp_path / "good")
     good = read_folder(tmp_path / "good")
+    assert good.notes[0] == "left out: s1_00: it cannot be read"
+    assert str(tmp_path) not in repr(good.notes)
     assert (len(good.clips), set(good.templates), set(good.splits)) == (8, {"s1", "s2", "s3"}, {"s1", "s2", "s3"})
 
 
