@@ -2,6 +2,7 @@
 
 import errno
 import glob
+import hashlib
 import json
 import os
 import shutil
@@ -101,6 +102,12 @@ def read_json(path: Path, *, max_bytes: int = 64 << 20) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON: {error}", hint="the file is damaged; make it again") from error
+
+
+def file_sha256(path: Path) -> str:
+    """The hash of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def user_cache_folder() -> Path:

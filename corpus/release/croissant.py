@@ -7,7 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 from corpus.release.content import Content
 from corpus.release.layout import FILES_TABLE, SEQUENCES_TABLE, SUBJECTS_TABLE, FileRow, SequenceRow, SubjectRow
-from corpus.release.sums import sha256
+from mmface4d.files import file_sha256
 
 CONTEXT: dict[str, Any] = {
     "@language": "en", "@vocab": "https://schema.org/", "arrayShape": "cr:arrayShape", "citeAs": "cr:citeAs",
@@ -88,7 +88,7 @@ def _file_object(folder: Path, path: str, *, name: str, kind: str, text: str) ->
         "contentUrl": path,
         "contentSize": f"{(folder / path).stat().st_size} B",
         "encodingFormat": kind,
-        "sha256": sha256(folder / path),
+        "sha256": file_sha256(folder / path),
     }
 
 

@@ -1,6 +1,5 @@
 """`SHA256SUMS`, as `sha256sum -c` reads it, and what a release is against it."""
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from corpus.release.layout import SUMS
 from mmface4d.errors import InputError
+from mmface4d.files import file_sha256
 
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 MAX_BYTES = 256 << 20
@@ -35,16 +35,10 @@ class Differences:
         return named + [f"wrong   {text}" for text in self.wrong]
 
 
-def sha256(path: Path) -> str:
-    """The hash of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def write_sums(folder: Path) -> None:
     """Writes the hash of every file, in the order of their names."""
     names = sorted(name for name in files_in(folder) if name != SUMS)
-    text = "".join(f"{sha256(folder / name)}  {name}\n" for name in names)
+    text = "".join(f"{file_sha256(folder / name)}  {name}\n" for name in names)
     (folder / SUMS).write_text(text, encoding="utf-8")
 
 
@@ -85,7 +79,7 @@ def differences(folder: Path) -> Differences:
     there = set(files_in(folder)) - {SUMS}
     found = Differences(files=len(sums), missing=sorted(sums.keys() - there), extra=sorted(there - sums.keys()))
     for name in sorted(sums.keys() & there):
-        if not _is_plain(folder, name) or sha256(folder / name) != sums[name]:
+        if not _is_plain(folder, name) or file_sha256(folder / name) != sums[name]:
             found.changed.append(name)
     return found
 
@@ -95,7 +89,7 @@ def changed_tables(folder: Path) -> list[str]:
     return [
         name
         for name, digest in read_sums(folder).items()
-        if name.startswith("index/") and not (_is_plain(folder, name) and sha256(folder / name) == digest)
+        if name.startswith("index/") and not (_is_plain(folder, name) and file_sha256(folder / name) == digest)
     ]
 
 

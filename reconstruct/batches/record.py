@@ -1,13 +1,12 @@
 """What a result is made of, as hashes, and the rule by which it is done: its record's hashes are those of now."""
 
-import hashlib
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from mmface4d.errors import InputError
-from mmface4d.files import read_json
+from mmface4d.files import file_sha256, read_json
 from mmface4d.results import Failure, Hashes, Output, ResultRecord, read_record, write_record
 from mmface4d.rig_calibration import load_calibration
 from mmface4d.take import MAX_RECORD_BYTES
@@ -73,13 +72,7 @@ def cached_model(name: str) -> MorphableModel:
 
 @lru_cache(maxsize=64)
 def _actor_hash(path: Path, stamp: tuple[int, int]) -> str:
-    return file_hash(path)
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)
 
 
 def state_of(job: Job, hashes: Hashes) -> State:
@@ -106,7 +99,7 @@ def _is_whole(path: Path, output: Output) -> bool:
 
 def record_done(job: Job, hashes: Hashes) -> None:
     """Says that the job's output is whole and what it was made of."""
-    output = Output(file=job.output.name, bytes=job.output.stat().st_size, sha256=file_hash(job.output))
+    output = Output(file=job.output.name, bytes=job.output.stat().st_size, sha256=file_sha256(job.output))
     write_record(job.place.record, _record(job, hashes, output=output))
 
 
