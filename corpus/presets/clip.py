@@ -10,7 +10,7 @@ from typing import Any
 from corpus.dataset.consent import scopes_of_sequence
 from corpus.presets.motion import Motion, Pose, steady_motion
 from mmface4d.errors import InputError, UsageError
-from mmface4d.sequence import MeshSequence, load_sequence
+from mmface4d.sequence import load_sequence
 from mmface4d.take import Take, open_take
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}")
@@ -65,7 +65,7 @@ def open_clip(path: Path, *, pose: Pose = "world", with_take: bool = True, subje
     Raises InputError where the sequence or its take is missing, ConsentError where it may not be used.
     """
     sequence = load_sequence(path)
-    named = take_name(sequence)
+    named = sequence.take_name
     scopes = scopes_of_sequence(path, named)  # whether its take is wanted or not
     motion = steady_motion(sequence, pose=pose)
     take = _take(named, path) if with_take else None
@@ -75,11 +75,6 @@ def open_clip(path: Path, *, pose: Pose = "world", with_take: bool = True, subje
     person = str(subject or source.get("subject") or UNKNOWN_SUBJECT)
     name = f"{person}_{sentence}" if sentence else take.name if take else path.stem
     return Clip(safe_name(name), safe_name(person), safe_name(str(sentence or name)), motion, take, scopes)
-
-
-def take_name(sequence: MeshSequence) -> str:
-    """The take as the sequence names it; empty where it names none."""
-    return str(sequence["take"]) if "take" in sequence else ""
 
 
 def _take(named: str, path: Path) -> Take:
