@@ -105,7 +105,7 @@ def read_json(path: Path, *, max_bytes: int = 64 << 20) -> Any:
 
 
 def file_sha256(path: Path) -> str:
-    """The hash of a file's content."""
+    """The hash of a file's bytes, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -25,9 +25,11 @@ def ply_bytes(
     return ("\n".join(head) + "\n").encode() + points.tobytes() + triangles.tobytes()
 
 
-def obj_text(vertices_m: Float[np.ndarray, "n_verts 3"], faces: Int[np.ndarray, "n_faces 3"]) -> str:
-    """An OBJ with its vertices in their order; coordinates are rounded to a micrometre."""
+def obj_text(
+    vertices_m: Float[np.ndarray, "n_verts 3"], faces: Int[np.ndarray, "n_faces 3"], *, decimals: int = OBJ_DECIMALS
+) -> str:
+    """An OBJ with its vertices in their order; coordinates are rounded to so many decimals of a metre."""
     corners = faces + 1
-    lines = [f"v {x:.{OBJ_DECIMALS}f} {y:.{OBJ_DECIMALS}f} {z:.{OBJ_DECIMALS}f}" for x, y, z in vertices_m.tolist()]
+    lines = [f"v {x:.{decimals}f} {y:.{decimals}f} {z:.{decimals}f}" for x, y, z in vertices_m.tolist()]
     lines += [f"f {a} {b} {c}" for a, b, c in corners.tolist()]
     return "\n".join(lines) + "\n"

@@ -38,10 +38,14 @@ def recording_permit(session: Session, *, virtual: bool, today: date) -> dict[st
     return {"consent": {"version": consent.version, "scopes": list(consent.scopes)}} if consent else {}
 
 
+def names_person(session: Session) -> bool:
+    """Whether a session tells of a person: it notes a consent, or there is a record of its subject."""
+    return session.record.consent is not None or subject_path(session.path, session.record.subject).is_file()
+
+
 def _virtual_permit(session: Session) -> dict[str, Any]:
     record = session.record
-    person = record.consent is not None or subject_path(session.path, record.subject).is_file()
-    if person and not record.virtual:
+    if names_person(session) and not record.virtual:
         raise ConsentError(
             f"{session.path} is a session of a person, {record.subject}: no virtual take may get among theirs",
             hint="make another one with: mmface4d session new FOLDER --virtual-actor --script FILE",

@@ -97,6 +97,11 @@ class MeshSequence:
         return name in self.arrays
 
     @property
+    def take_name(self) -> str:
+        """The take as the file names it, relative to its folder; empty where it names none."""
+        return str(self["take"]) if "take" in self else ""
+
+    @property
     def vertices(self) -> np.ndarray:
         """float32 [T,N,3], metres, world frame."""
         return self.arrays["vertices"]

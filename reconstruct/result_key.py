@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmface4d import __version__
+from mmface4d.files import file_sha256
 from mmface4d.rig_calibration import RigCalibration
 from mmface4d.take import Take
 from reconstruct.models.model import MorphableModel
@@ -30,7 +31,7 @@ def result_key(
         "cameras": content_hash({s: camera.record().model_dump(mode="json") for s, camera in take.cameras.items()}),
         "calibration": content_hash(calibration.record()),
         "model": model.content_hash,
-        "actor": None if actor is None else hashlib.sha256(actor.read_bytes()).hexdigest(),
+        "actor": None if actor is None else file_sha256(actor),
         "settings": [
             settings.solver,
             settings.rasterizer,

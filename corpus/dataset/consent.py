@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmface4d.errors import ConsentError, InputError, Mmface4dError, TakeError
 from mmface4d.lab import find_lab
+from mmface4d.permission import names_person
 from mmface4d.session import Session, open_session
 from mmface4d.session_folders import sessions_around
 from mmface4d.subject import SCOPES, Subject, read_subject, subject_path
@@ -56,8 +57,7 @@ def is_among(pseudonym: str | None, people: Iterable[str]) -> bool:
 
 
 def _virtual(session: Session) -> Permission:
-    person = session.record.consent is not None or subject_path(session.path, session.record.subject).is_file()
-    if person:
+    if names_person(session):
         return Permission(reason="a session of the virtual actor that names a person")
     return Permission(scopes=frozenset(SCOPES))
 

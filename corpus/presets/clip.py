@@ -9,7 +9,7 @@ from corpus.dataset.consent import scopes_of_sequence
 from corpus.presets.motion import Motion, Pose, steady_motion
 from mmface4d.errors import InputError, UsageError
 from mmface4d.names import safe_name
-from mmface4d.sequence import MeshSequence, load_sequence
+from mmface4d.sequence import load_sequence
 from mmface4d.take import Take, open_take
 
 UNKNOWN_SUBJECT = "actor"
@@ -53,7 +53,7 @@ def open_clip(path: Path, *, pose: Pose = "world", with_take: bool = True, subje
     Raises InputError where the sequence or its take is missing, ConsentError where it may not be used.
     """
     sequence = load_sequence(path)
-    named = take_name(sequence)
+    named = sequence.take_name
     scopes = scopes_of_sequence(path, named)  # whether its take is wanted or not
     motion = steady_motion(sequence, pose=pose)
     wav = _own_sound(named, path) if with_take else None
@@ -70,11 +70,6 @@ def _own_sound(named: str, path: Path) -> Path | None:
     """NAME.wav beside NAME.npz, as an animation has it."""
     wav = path.with_suffix(".wav")
     return wav if wav.is_file() and not named else None
-
-
-def take_name(sequence: MeshSequence) -> str:
-    """The take as the sequence names it; empty where it names none."""
-    return str(sequence["take"]) if "take" in sequence else ""
 
 
 def _take(named: str, path: Path) -> Take:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from corpus.dataset.consent import scopes_of_sequence
-from corpus.presets.clip import Clip, open_clip, refuse_equal_names, take_name
+from corpus.presets.clip import Clip, open_clip, refuse_equal_names
 from corpus.presets.motion import Pose
 from mmface4d.exported import Exported
 from mmface4d.new_folder import new_folder
@@ -41,7 +41,7 @@ def export_sequences(
         with new_folder(output) as folder:
             done = write(clips, folder)
             for clip in clips:  # somebody may have withdrawn meanwhile
-                scopes_of_sequence(clip.motion.sequence.path, take_name(clip.motion.sequence))
+                scopes_of_sequence(clip.motion.sequence.path, clip.motion.sequence.take_name)
             for clip, one in zip(clips, done, strict=True):
                 one.notes += quality_notes(clip)
                 if preset in COLORED and "vertex_colors" in clip.motion.sequence and not clip.colors_allowed:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from corpus.release.reader import Release, ReleaseItem
+from mmface4d.transforms import rotation_from_quaternion
 
 LISTS = ("lips", "mouth", "upper_face", "face")
 MOST_SEQUENCES = 200  # of the test split, the first by name
@@ -74,16 +75,5 @@ def head_frame(mesh: dict[str, np.ndarray]) -> Float[np.ndarray, "n_frames n_ver
     vertices = mesh["vertices"].astype(np.float64)
     if "rotation" not in mesh or "translation" not in mesh:
         return vertices
-    rotation = rotations(mesh["rotation"].astype(np.float64))
+    rotation = np.stack([rotation_from_quaternion(each) for each in mesh["rotation"].astype(np.float64)])
     return np.einsum("tji,tnj->tni", rotation, vertices - mesh["translation"][:, None].astype(np.float64))
-
-
-def rotations(quaternions: Float[np.ndarray, "n_frames 4"]) -> Float[np.ndarray, "n_frames 3 3"]:
-    """Matrices of unit quaternions (w, x, y, z)."""
-    w, x, y, z = (quaternions / np.linalg.norm(quaternions, axis=1, keepdims=True)).T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.array(rows).transpose(2, 0, 1)

@@ -38,6 +38,9 @@ from corpus.release.reader import open_release
 from corpus.release.sums import write_sums
 from corpus.release.tables import write_table
 from mmface4d.face_topology import FaceTopology
+from mmface4d.mesh_text import obj_text
+
+TEMPLATE_DECIMALS = 7  # of metres
 
 
 def finish(
@@ -86,15 +89,10 @@ def _write_texts(folder: Path, content: Content) -> None:
 
 def _write_topology(folder: Path, face: FaceTopology) -> None:
     (folder / "topology").mkdir()
-    (folder / TEMPLATE).write_text(obj(face), encoding="ascii")
+    text = obj_text(face.template, face.faces, decimals=TEMPLATE_DECIMALS)
+    (folder / TEMPLATE).write_text(text, encoding="ascii")
     with (folder / FACES).open("wb") as file:
         np.lib.format.write_array(file, face.faces.astype("<i4"), version=(1, 0), allow_pickle=False)
     regions = face_regions(face).to_json()
     text = json.dumps({"format": 1, "vertex_count": len(face.template), "regions": regions}, separators=(",", ":"))
     (folder / REGIONS).write_text(text + "\n", encoding="utf-8")
-
-
-def obj(face: FaceTopology) -> str:
-    """The template as Wavefront OBJ, metres."""
-    points = "".join(f"v {x:.7f} {y:.7f} {z:.7f}\n" for x, y, z in face.template.tolist())
-    return points + "".join(f"f {a + 1} {b + 1} {c + 1}\n" for a, b, c in face.faces.tolist())

@@ -143,7 +143,7 @@ def _open_take_scene(path: Path, *, calibration: Path | None, frames: str | None
 
 
 def _take_of(sequence: MeshSequence, given: Path | None, notes: list[str]) -> Take | None:
-    named = str(sequence["take"]) if "take" in sequence else ""
+    named = sequence.take_name
     if named:
         refuse_withdrawn(sequence.path.parent / named)  # whatever else is given in its place
     if given is not None:
