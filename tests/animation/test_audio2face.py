@@ -126,7 +126,8 @@ def test_masked_batch_norm_is_batch_norm_over_the_real_frames() -> None:
 def test_masked_batch_norm_measures_in_full_precision() -> None:
     frames = (torch.randn(8, 4, 90, generator=torch.Generator().manual_seed(0)) + 6).bfloat16()
     half, full = MaskedBatchNorm(4).train(), MaskedBatchNorm(4).train()
-    half(frames, None), full(frames.float(), None)
+    half(frames, None)
+    full(frames.float(), None)
     torch.testing.assert_close(half.running_mean, full.running_mean)
     torch.testing.assert_close(half.running_var, full.running_var)
 
