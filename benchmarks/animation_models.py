@@ -1,6 +1,6 @@
 """audio2face, its rivals and its ablations on the synthetic corpus, side by side, by the real command line.
 
-    python benchmarks/animation_models.py WORK [--seeds 3] [--updates 400] [--jobs 2]
+    python benchmarks/animation_models.py WORK [--seeds 3] [--updates 600] [--jobs 2]
 
 Everybody trains with the same data, features, batches, optimiser and number of updates; then each model once more with
 as many updates as fit into the processor time that the slowest took. Test subjects are in no training, and their
@@ -225,9 +225,9 @@ def with_longer(runs: list[dict[str, Any]], longer: list[dict[str, Any]]) -> lis
 @click.command()
 @click.argument("work", type=click.Path(path_type=Path))
 @click.option("--seeds", default=3, show_default=True)
-@click.option("--updates", default=400, show_default=True)
+@click.option("--updates", default=600, show_default=True)
 @click.option("--crop-frames", default=60, show_default=True)
-@click.option("--rate", default=1e-3, show_default=True, help="Of Adam, down to 0 over the updates.")
+@click.option("--rate", default=2e-3, show_default=True, help="Of Adam, down to 0 over the updates.")
 @click.option("--vertices", default=400, show_default=True)
 @click.option("--jobs", default=2, show_default=True, help="Trainings at a time, on one core each.")
 @click.option("--tables", type=click.Path(path_type=Path), help="The results as Markdown tables.")
