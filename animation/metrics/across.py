@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from animation.metrics.bootstrap import bootstrap_change
-from animation.metrics.errors import Share, pooled
+from animation.metrics.errors import Share, mean_share, pooled
 from animation.metrics.report import Report
 from mmface4d.errors import InputError
 
@@ -61,7 +61,7 @@ def change(
     both = [_shares(each, metric, protocol) for each in (ours, theirs)]
     common = [name for name in both[0] if name in both[1]]
     mine, other = ([shares[name] for name in common] for shares in both)
-    if not common or not pooled(other):
+    if not common or not np.isfinite(pooled(other)) or not pooled(other):
         raise InputError(f"{metric} has no values to compare by the protocol {protocol}", hint="choose another metric")
     return pooled(mine) / pooled(other) - 1, bootstrap_change(mine, other)
 
@@ -112,6 +112,7 @@ def _shares(reports: Sequence[Report], metric: str, protocol: str) -> dict[str, 
     """Of each sequence that has one, the mean over trainings and the seeds that chose its drivers."""
     of_clip: dict[str, list[tuple[float, float]]] = {}
     for score in (score for each in reports for score in each.clips):
-        if score.protocol == protocol and score.shares[metric][1]:
+        if score.protocol == protocol:
             of_clip.setdefault(score.clip, []).append(score.shares[metric])
-    return {name: Share(*np.mean(shares, axis=0).tolist()) for name, shares in of_clip.items()}
+    means = {name: mean_share(shares) for name, shares in of_clip.items()}
+    return {name: share for name, share in means.items() if share}

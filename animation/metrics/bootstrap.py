@@ -43,7 +43,7 @@ def bootstrap_change(
         _resampled(*_grouped(each, None), resamples=resamples, seed=seed)  # the same seed draws the same sequences
         for each in (ours, theirs)
     ]
-    return _quantiles(over[0] / over[1] - 1, level)
+    return _quantiles(_ratio(*over) - 1, level)
 
 
 def _grouped(shares: Sequence[Share], groups: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
@@ -57,8 +57,13 @@ def _grouped(shares: Sequence[Share], groups: Sequence[str] | None) -> tuple[np.
 def _resampled(
     totals: np.ndarray, weights: np.ndarray, *, resamples: int, seed: int
 ) -> Float[np.ndarray, "n_resamples"]:
+    """NaN for a resample of nothing that has weight."""
     drawn = _drawn(len(totals), resamples, seed)
-    return (drawn @ totals) / (drawn @ weights)
+    return _ratio(drawn @ totals, drawn @ weights)
+
+
+def _ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:
+    return np.divide(over, under, out=np.full_like(under, np.nan), where=under != 0)
 
 
 @lru_cache(maxsize=4)  # every metric of a report draws the same sequences
@@ -69,5 +74,5 @@ def _drawn(count: int, resamples: int, seed: int) -> Float[np.ndarray, "n_resamp
 
 
 def _quantiles(values: np.ndarray, level: float) -> tuple[float, float]:
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

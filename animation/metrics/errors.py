@@ -46,6 +46,15 @@ class Share:
     total: float
     weight: float
 
+    def __bool__(self) -> bool:
+        """Whether it changes a mean: a total may come without weight, such as of movement where none is true."""
+        return bool(self.total or self.weight)
+
+
+def mean_share(shares: Sequence[tuple[float, float]]) -> Share:
+    """Of one sequence that was measured several times."""
+    return Share(*np.mean(shares, axis=0).tolist())
+
 
 def pooled(shares: Sequence[Share]) -> float:
     """The mean that sequences' shares make; NaN where nothing has weight."""

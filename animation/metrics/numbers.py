@@ -8,7 +8,7 @@ import numpy as np
 from animation.data.corpus import Mask
 from animation.metrics.bootstrap import bootstrap
 from animation.metrics.definitions import POOLING_WORDS, Definition
-from animation.metrics.errors import Share, pooled
+from animation.metrics.errors import Share, mean_share, pooled
 from animation.metrics.report import ClipScore, Number
 
 
@@ -52,16 +52,16 @@ def _number(definition: Definition, scores: Sequence[ClipScore], mask: Mask) -> 
 
 
 def _over_seeds(scores: Sequence[ClipScore], metric: str) -> tuple[list[ClipScore], list[Share]]:
-    """One score of each sequence, and its share as the mean over the seeds; those without weight are left out.
+    """One score of each sequence, and its share as the mean over the seeds; those that give nothing are left out.
 
     A sequence's weight does not depend on the seed, so that the pooled mean of these is the mean over the seeds.
     """
     of_clip: dict[str, list[ClipScore]] = defaultdict(list)
     for score in scores:
-        if score.shares[metric][1]:
-            of_clip[score.clip].append(score)
-    shares = [Share(*np.mean([score.shares[metric] for score in some], axis=0).tolist()) for some in of_clip.values()]
-    return [some[0] for some in of_clip.values()], shares
+        of_clip[score.clip].append(score)
+    shares = [mean_share([score.shares[metric] for score in some]) for some in of_clip.values()]
+    giving = [(some[0], share) for some, share in zip(of_clip.values(), shares, strict=True) if share]
+    return [score for score, _ in giving], [share for _, share in giving]
 
 
 def _share(score: ClipScore, metric: str) -> Share:

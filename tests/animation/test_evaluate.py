@@ -12,14 +12,15 @@ from torch import Tensor, nn
 
 from animation.audio.mel import LogMel
 from animation.data.batch import Batch, Style
-from animation.data.corpus import SpeechCorpus
+from animation.data.corpus import Mask, SpeechCorpus
 from animation.data.prepared import Prepared, prepare
 from animation.metrics.bootstrap import bootstrap, bootstrap_change
-from animation.metrics.definitions import every_definition
+from animation.metrics.definitions import Pair, every_definition, masks_of
 from animation.metrics.errors import LVE_PRESETS, Share, lve, pooled
 from animation.metrics.evaluate import evaluate_prepared, predict, weights_sha256
+from animation.metrics.numbers import numbers_of
 from animation.metrics.protocols import PROTOCOLS, choose_driver, drivers
-from animation.metrics.report import STILL, Report, read_report
+from animation.metrics.report import STILL, ClipScore, Report, read_report
 from animation.models.interface import LOSS, AnimationModel, Capabilities, ModelShape
 from animation.models.registry import MODELS, build_model
 from mmface4d.errors import InputError
@@ -269,3 +270,25 @@ def test_a_change_in_pairs_is_surer_than_two_intervals() -> None:
     assert high < -0.18
     with pytest.raises(InputError, match="no pairs"):
         bootstrap_change(ours, theirs[:3])
+
+
+def test_a_face_that_moves_where_the_true_one_keeps_still_counts_in_the_ratio() -> None:
+    """Two clips of two frames and one vertex: the truth moves in one of them, the prediction in both."""
+    moving, still = np.zeros((2, 1, 3)), np.zeros((2, 1, 3))
+    moving[1] = (0.001, 0.0, 0.0)
+    masks = masks_of({name: Mask(name, np.array([0])) for name in ("lips", "upper_face", "face")}, 1)
+    definitions = every_definition()
+    scores = []
+    for name, truth in (("a", moving), ("b", still)):
+        pair = Pair(moving, truth, np.zeros((1, 3)), 30.0)
+        shares = {each.name: each.measure(pair, masks[each.mask]) for each in definitions}
+        told = {name: (share.total, share.weight) for name, share in shares.items()}
+        scores.append(ClipScore(name, name, 2, "self", 0, None, told))
+    numbers = {each.metric: each for each in numbers_of(scores, definitions, masks)}
+    assert numbers["speed_lips_ratio"].value == pytest.approx(2.0)
+    assert numbers["speed_lips_ratio"].n_sequences == 2
+
+
+def test_a_resample_of_nothing_that_has_weight_is_left_out() -> None:
+    low, high = bootstrap([Share(1.0, 0.0), Share(2.0, 0.0), Share(1.0, 1.0)]) or (0.0, 0.0)
+    assert 1.0 <= low < high < 10.0
