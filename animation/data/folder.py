@@ -115,6 +115,8 @@ def _read_topology(path: Path, *, name: str, n_verts: int) -> Topology:
     }
     if missing := [each for each in NEEDED_MASKS if each not in masks]:
         raise InputError(f"{path} has no mask {missing[0]}", hint=_HINT)
+    if unsafe := [each for each in masks if not SAFE_NAME.fullmatch(each)]:  # exports call files by them
+        raise InputError(f"{path}: {unsafe[0][:100]!r} is no safe name for a mask", hint=_HINT)
     return Topology(name, n_verts, faces.astype(np.int32), masks)
 
 

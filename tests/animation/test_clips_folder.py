@@ -18,6 +18,7 @@ from animation.data.clip import Sound
 from animation.data.corpus import SpeechCorpus
 from animation.data.folder import read_folder, write_folder
 from mmface4d.errors import InputError, UsageError
+from mmface4d.npz import write_npz
 from tests.animation.toy_corpus import changed, toy_corpus
 
 
@@ -127,6 +128,14 @@ def mend(folder: Path, change: Callable[[dict], object]) -> None:
 def test_a_damaged_record_is_refused(folder: Path, change: Callable[[dict], object], said: str) -> None:
     mend(folder, change)
     with pytest.raises(InputError, match=said):
+        read_folder(folder)
+
+
+def test_a_mask_whose_name_could_hide_a_path_is_refused(folder: Path) -> None:
+    with np.load(folder / "topology.npz") as stored:
+        arrays = dict(stored)
+    write_npz(folder / "topology.npz", {**arrays, "mask_../../mine": arrays["mask_lips"]})
+    with pytest.raises(InputError, match="no safe name"):
         read_folder(folder)
 
 
