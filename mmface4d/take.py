@@ -17,6 +17,7 @@ from mmface4d.cameras import RgbdCamera
 from mmface4d.depth_codec import decode_depth, encode_depth
 from mmface4d.errors import InputError, RecordingError, TakeError
 from mmface4d.files import disk_full_is_an_error, read_json, write_json
+from mmface4d.sound_blocks import whole_blocks
 from mmface4d.take_record import (
     FORMAT,
     AudioRecord,
@@ -310,7 +311,10 @@ class TakeWriter:
             self._streams.write_sound(pcm, first=first, host_nsec=host_nsec, lost=lost)
 
     def set_audio(self, source: Path) -> AudioRecord:
-        """Takes over a sound file: WAV byte by byte, anything else that libsndfile reads as 24-bit WAV."""
+        """Takes over a sound file: WAV byte by byte, anything else that libsndfile reads as 24-bit WAV.
+
+        Raises RecordingError where it is no sound, or ends before its head says.
+        """
         import soundfile
 
         target = self.path / "audio.wav"
@@ -323,10 +327,13 @@ class TakeWriter:
                     with soundfile.SoundFile(source) as sound, soundfile.SoundFile(
                         target, "w", info.samplerate, info.channels, subtype="PCM_24", format="WAV"
                     ) as out:  # fmt: skip
-                        for block in sound.blocks(1 << 16, dtype="int32"):
+                        for block in whole_blocks(sound, size=1 << 16, dtype="int32"):
                             out.write(block)
-        except (soundfile.SoundFileError, RuntimeError) as error:
+        # a TypeError of a file without a head, .raw
+        except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
             raise RecordingError(f"{source} is no readable sound: {error}", hint="give a WAV or FLAC file") from error
+        except InputError as error:
+            raise RecordingError(error.message, hint=error.hint) from error
         self._audio = AudioRecord(rate=info.samplerate, channels=info.channels, samples=info.frames)
         return self._audio
 

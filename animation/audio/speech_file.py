@@ -18,6 +18,7 @@ from animation.data.check import LEAST_RATE_HZ, LOUDEST, MOST_RATE_HZ, SILENT
 from animation.data.sound_files import MOST_SAMPLES
 from mmface4d.errors import InputError, MissingBackendError
 from mmface4d.files import atomic_path, disk_full_is_an_error
+from mmface4d.sound_blocks import whole_blocks
 
 BLOCK_SAMPLES = 1 << 16
 BYTES_A_SAMPLE = 4
@@ -85,21 +86,17 @@ def sound_blocks(path: Path, *, size: int = BLOCK_SAMPLES) -> Iterator[tuple[Flo
         raise InputError(f"{path} does not exist", hint="give the sound file itself")
     try:
         with soundfile.SoundFile(path) as file:
-            rate, wanted, read = int(file.samplerate), int(file.frames), 0
+            rate, wanted = int(file.samplerate), int(file.frames)
             if wanted > MOST_SAMPLES or not LEAST_RATE_HZ <= rate <= MOST_RATE_HZ:
                 raise InputError(f"{path} has {wanted} samples at {rate} Hz", hint="that is no recording of speech")
-            # not file.blocks, which fills a block that ends early with what the one before it had
-            while len(block := file.read(size, dtype="float32", always_2d=True)):
+            for block in whole_blocks(file, size=size):
                 mono = block.mean(axis=1, dtype=np.float32)
                 if not np.isfinite(mono).all():
                     raise InputError(f"{path} has samples that are no numbers", hint="the recording is damaged")
-                read += len(mono)
                 yield mono, rate
     # a TypeError of a file without a head, .raw
     except (soundfile.SoundFileError, RuntimeError, OSError, ValueError, TypeError) as error:
         raise InputError(f"{path} is no readable sound: {error}", hint="the file is damaged, or no sound") from error
-    if read < wanted:
-        raise InputError(f"{path} is cut short: {read} of {wanted} samples", hint="fetch or make it again")
 
 
 def _convert(path: Path, kept: BinaryIO, told: _Told) -> tuple[float, int]:

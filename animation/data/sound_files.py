@@ -7,6 +7,7 @@ import numpy as np
 from animation.data.clip import Sound
 from mmface4d.errors import InputError
 from mmface4d.files import atomic_path
+from mmface4d.sound_blocks import whole_blocks
 
 MOST_SAMPLES = 1 << 30  # 18 hours at 16 kHz
 BLOCK_SAMPLES = 1 << 20
@@ -22,15 +23,11 @@ def read_sound(path: Path, *, start_s: float = 0.0) -> Sound:
         with soundfile.SoundFile(path) as file:
             if file.frames > MOST_SAMPLES:
                 raise InputError(f"{path} has {file.frames} samples", hint="cut it into sentences")
-            # not file.blocks, which fills a block that ends early with what the one before it had
-            blocks = []
-            while len(block := file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
-                blocks.append(block.mean(axis=1))
+            blocks = [block.mean(axis=1, dtype=np.float32) for block in whole_blocks(file, size=BLOCK_SAMPLES)]
             samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-            if len(samples) < file.frames:
-                raise InputError(f"{path} is cut short: {len(samples)} of {file.frames} samples", hint=_AGAIN)
-            return Sound(samples.astype(np.float32), int(file.samplerate), start_s)
-    except (soundfile.SoundFileError, RuntimeError, OSError, ValueError) as error:
+            return Sound(samples, int(file.samplerate), start_s)
+    # a TypeError of a file without a head, .raw
+    except (soundfile.SoundFileError, RuntimeError, OSError, ValueError, TypeError) as error:
         raise InputError(f"{path} is no readable sound: {error}", hint=_AGAIN) from error
 
 

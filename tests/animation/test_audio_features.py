@@ -273,6 +273,8 @@ def test_a_sound_without_a_head_is_told(tmp_path: Path) -> None:
     path.write_bytes(noise(1.0).tobytes())
     with pytest.raises(InputError, match=r"a\.raw is no readable sound"), open_speech_file(path):
         pass
+    with pytest.raises(InputError, match=r"a\.raw is no readable sound"):
+        read_sound(path)
 
 
 def test_an_encoder_that_breaks_is_told() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from capture.import_images import import_images
@@ -252,3 +253,15 @@ def test_a_take_is_never_overwritten(folder: Path, output: Path) -> None:
 def test_a_missing_folder_is_told(tmp_path: Path, output: Path) -> None:
     with pytest.raises(RecordingError, match="is no folder"):
         import_images(tmp_path / "nowhere", output)
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "a.flac", "a.raw"])
+def test_sound_that_ends_early_or_has_no_head_is_refused(folder: Path, output: Path, name: str) -> None:
+    """The heads of MP3 and FLAC say how long they are, whatever follows."""
+    sound = folder.parent / name
+    noise = 0.1 * np.random.default_rng(0).normal(size=3 * 44_100)
+    soundfile.write(sound, noise, 44_100, format=name[2:].upper(), subtype="PCM_16" if name == "a.raw" else None)
+    sound.write_bytes(sound.read_bytes()[: sound.stat().st_size // 2])
+    with pytest.raises(RecordingError, match=name.replace(".", r"\.")):
+        import_images(folder, output, audio=sound)
+    assert not output.exists()
