@@ -41,11 +41,11 @@ def evaluate(
 ) -> None:  # fmt: skip
     """Measure trained models on people whom they have never seen.
 
-    Several checkpoints are compared; those of one model are taken for trainings with different seeds.
+    Several checkpoints are compared; those that differ in nothing but the seed are taken for trainings of one model.
     """
     import json
 
-    from animation.metrics.across import across_json
+    from animation.metrics.across import across_json, told_apart
     from animation.metrics.report_page import write_report_page
     from animation.metrics.report_text import report_text, reports_text
     from mmface4d.animation_data import open_speech_corpus
@@ -57,13 +57,13 @@ def evaluate(
         _report(path, corpus, split=split, protocols=protocols or PROTOCOLS, draws=draws, device=device)
         for path in checkpoints
     ]
-    one = reports[0] if len(reports) == 1 else None
-    found = one.to_json() if one else across_json(reports)
-    click.echo(json.dumps(found, indent=1) if as_json else report_text(one) if one else reports_text(reports))
+    one, compared = (reports[0] if len(reports) == 1 else None), told_apart(reports)
+    found = one.to_json() if one else across_json(compared)
+    click.echo(json.dumps(found, indent=1) if as_json else report_text(one) if one else reports_text(compared))
     if card:  # files come after what is printed: where one cannot be written, the numbers are not lost
         _write_cards(checkpoints, reports)
     if html is not None:
-        write_report_page(html, reports, topology=corpus.topology, template=next(iter(corpus.templates.values())))
+        write_report_page(html, compared, topology=corpus.topology, template=next(iter(corpus.templates.values())))
         click.echo(f"report: {html}", err=as_json)
 
 

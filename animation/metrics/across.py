@@ -1,7 +1,7 @@
 """Several evaluations side by side: the same model trained with several seeds, or several models."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,21 @@ class Across:
     mean: float
     sd: float | None
     values: tuple[float, ...]
+
+
+def told_apart(reports: Sequence[Report]) -> list[Report]:
+    """The reports, where one model was trained with several settings with those that differ among its options.
+
+    What has one label after this was trained alike but for the seed and the machine.
+    """
+
+    def differing(report: Report) -> dict[str, Any]:
+        of_model = [each.settings for each in reports if each.label == report.label]
+        names = dict.fromkeys(name for settings in of_model for name in settings)
+        own = report.settings
+        return {name: own.get(name) for name in names if any(each.get(name) != own.get(name) for each in of_model)}
+
+    return [replace(each, options={**each.options, **differing(each)}) for each in reports]
 
 
 def across(reports: Sequence[Report]) -> tuple[Across, ...]:
@@ -88,8 +103,8 @@ def check_alike(reports: Sequence[Report]) -> None:
             )
     for label in dict.fromkeys(each.label for each in reports):
         same = [each for each in reports if each.label == label]
-        for name, words in (("encoder", "speech features"), ("trained_on", "data")):
-            if len({getattr(each, name) for each in same}) > 1:
+        for name, words in (("encoder", "speech features"), ("trained_on", "data"), ("settings", "settings")):
+            if any(getattr(each, name) != getattr(same[0], name) for each in same):
                 raise InputError(
                     f"{label} was trained with different {words}: these are no trainings of one model",
                     hint="evaluate them one by one",

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from animation.training.checkpoint import ModelConfig, Trained
 
 Tick = Callable[[], None]
+OF_ONE_TRAINING = {"format", "model", "encoder", "seed", "machine"}  # or told apart from the settings
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def evaluate(
     config = trained.config
     return replace(
         report, model=wanted.model, options=_chosen(config), training_seed=config.seed, trained_on=config.data,
-        notes=tuple(notes),
+        settings=dict(_settings(config.training)), notes=tuple(notes),
     )  # fmt: skip
 
 
@@ -220,6 +221,17 @@ def _chosen(config: "ModelConfig") -> dict[str, JsonValue]:
 
     default = checked_options(config.model, {}).model_dump(mode="json")
     return {name: value for name, value in config.options.items() if name not in default or value != default[name]}
+
+
+def _settings(training: Mapping[str, JsonValue]) -> Iterator[tuple[str, JsonValue]]:
+    """All that trainings of one model with several seeds have in common, by names such as `budget.updates`."""
+    for name, value in training.items():
+        if name in OF_ONE_TRAINING:
+            continue
+        if isinstance(value, dict):
+            yield from ((f"{name}.{key}", each) for key, each in value.items())
+        else:
+            yield name, value
 
 
 def _check_fits(trained: "Trained", corpus: SpeechCorpus) -> None:

@@ -1,6 +1,6 @@
 """What an evaluation found: every number with all that it depends on, and every sequence's own values."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,6 +78,7 @@ class Report:
     clips: tuple[ClipScore, ...]
     vertex_mm: dict[str, tuple[float, ...]]  # by protocol: the mean distance of each vertex, over sequences
     notes: tuple[str, ...] = ()
+    settings: dict[str, JsonValue] = field(default_factory=dict)  # of its training, such as budget.updates
     format: Literal[1] = FORMAT
 
     def number(self, metric: str, protocol: str) -> Number:

@@ -14,7 +14,7 @@ from animation.audio.registry import open_encoder
 from animation.data.corpus import Mask, SpeechCorpus
 from animation.data.folder import write_folder
 from animation.data.normalisation import fit_normalisation
-from animation.metrics.across import across, change, changes_of_first, check_alike
+from animation.metrics.across import across, change, changes_of_first, check_alike, told_apart
 from animation.metrics.evaluate import evaluate
 from animation.metrics.report import Report, read_report
 from animation.metrics.report_page import write_report_page
@@ -189,9 +189,33 @@ def test_only_what_was_measured_alike_compares(reports: list[Report], tmp_path: 
         with pytest.raises(InputError, match=f"was trained with different {words}"):
             across((one, replace(other, **{name: "another"})))
         assert across((one, replace(other, **{name: "another"}, model="another")))
+    with pytest.raises(InputError, match="was trained with different settings"):
+        across((one, replace(other, settings={"budget.updates": 7})))
     masked = tuple(replace(each, mask_sha256="0") for each in other.numbers)
     with pytest.raises(InputError, match="their masks differ"):
         across((one, replace(other, numbers=masked)))
+
+
+def test_trainings_with_other_settings_are_no_seeds_of_one(
+    corpus: SpeechCorpus, place: Path, reports: list[Report]
+) -> None:
+    """Two seeds of one budget, and a third checkpoint that was trained for longer and on another machine."""
+    for name, seed, updates in (("short0", 2, 400), ("short1", 3, 400), ("long", 4, 800)):
+        model = untrained(corpus, seed)
+        training: dict[str, Any] = {
+            "seed": seed, "fps": 0.0, "budget": {"updates": updates}, "machine": {"devices": seed},
+        }  # fmt: skip
+        save_checkpoint(place / name, replace(model, config=model.config.model_copy(update={"training": training})))
+    code, out, err = run(place, "short0", "short1", "long", "--data", "clips", "--json", "--protocol", "self")
+    assert code == 0, err
+    found = json.loads(out)
+    spread = {each["model"]: each["sd"] for each in found["across"] if each["metric"] == "lip_max"}
+    labels = [f"{reports[0].label}, budget.updates = {updates}" for updates in (400, 800)]
+    assert list(spread) == labels
+    assert spread[labels[0]] is not None
+    assert spread[labels[1]] is None
+    assert found["reports"][0]["settings"] == {"fps": 0.0, "budget.updates": 400}
+    assert told_apart(reports) == reports
 
 
 def test_a_page_of_one_model_says_what_to_think_of_it(
