@@ -54,9 +54,9 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         with disk_full_is_an_error(target):
             partial.mkdir()
             yield partial
-            for path in partial.iterdir():
-                sync(path)
-            sync(partial)
+            for folder, _, files in os.walk(partial, topdown=False):
+                for name in (*files, ""):
+                    sync(Path(folder) / name)
             os.replace(partial, target)  # noqa: PTH105  (as above)
             sync(target.parent)
     finally:

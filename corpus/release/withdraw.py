@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from corpus.release.building import building
 from corpus.release.content import Content
 from corpus.release.finishing import finish
 from corpus.release.identity import Identity, lab_identity
@@ -20,6 +19,7 @@ from corpus.release.versions import next_version
 from corpus.release.writer import history_of
 from mmface4d.errors import InputError
 from mmface4d.lab import Lab
+from mmface4d.new_folder import new_folder
 from mmface4d.withdrawal import withdrawn_people
 
 REASON = "consent withdrawn"
@@ -28,12 +28,12 @@ REASON = "consent withdrawn"
 def withdraw_subjects(release: Release, subjects: Iterable[str], output: Path) -> Content:
     """Writes the release without some subjects, given by their released ids; shards they are not in stay as they are.
 
-    Raises InputError where one of them is not in it, or nobody would be left, and what `building` raises.
+    Raises InputError where one of them is not in it, or nobody would be left, and what `new_folder` raises.
     """
     gone = set(subjects)
     _refuse_unknown(release, gone)
     _refuse_damaged(release)
-    with building(output) as folder:
+    with new_folder(output, why="a release is never changed") as folder:
         content = _without(release, gone)
         check_space(folder, _sizes(release, gone), what=output)
         content.files = _copy_shards(release, folder, gone={row.id for row in release.sequences if row.subject in gone})

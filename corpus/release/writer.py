@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from corpus.dataset.items import Item, lab_index
-from corpus.release.building import building
 from corpus.release.cameras import write_cameras, write_landmarks
 from corpus.release.content import Content, changes_between
 from corpus.release.finishing import finish
@@ -31,6 +30,7 @@ from mmface4d.errors import ConsentError, InputError
 from mmface4d.face_topology import FaceTopology
 from mmface4d.lab import Lab
 from mmface4d.locks import locked
+from mmface4d.new_folder import new_folder
 from mmface4d.progress import progress
 from mmface4d.sequence import load_sequence
 from mmface4d.take import Take, open_take
@@ -76,13 +76,13 @@ def build_release(
     """Writes the release of a lab's kept takes; `topology` gives template and regions by the name of a model.
 
     Raises InputError where nothing can be released or a setting contradicts the release before, ConsentError where
-    somebody withdraws meanwhile, DiskFullError where it would not fit, and what `building` raises.
+    somebody withdraws meanwhile, DiskFullError where it would not fit, and what `new_folder` raises.
     """
     pyarrow_modules()  # what is not there is better missed before hours of work
     chosen_version(options.version, previous.record.version if previous else None, removed=False, added=False)
     # two at a time would give two releases one version
     with locked(lab.path / ".release.lock", what=f"a release of {lab.path}"):
-        with building(output) as folder:
+        with new_folder(output, why="a release is never changed") as folder:
             identity = lab_identity(lab.path, make=previous is None)
             before = splits_so_far(lab.path, previous)
             gone = withdrawn_people(lab)

@@ -292,13 +292,14 @@ def test_a_kill_in_the_middle_of_the_shards(lab: Lab, release: Release, tmp_path
     assert not (tmp_path / "r").exists()
     build(lab, tmp_path / "r")
     assert (tmp_path / "r" / "SHA256SUMS").read_bytes() == (release.path / "SHA256SUMS").read_bytes()
-    assert not list(tmp_path.glob(".r.partial"))
+    assert not list(tmp_path.glob(".r.*partial"))
 
 
 def test_what_a_kill_left_is_thrown_away(lab: Lab, release: Release, tmp_path: Path) -> None:
-    (tmp_path / ".r.partial" / "meshes").mkdir(parents=True)
-    (tmp_path / ".r.partial" / "meshes" / "old.tar").touch()
+    (tmp_path / ".r.0a1b2c3d.partial" / "meshes").mkdir(parents=True)
+    (tmp_path / ".r.0a1b2c3d.partial" / "meshes" / "old.tar").touch()
     build(lab, tmp_path / "r")
+    assert not list(tmp_path.glob(".r.*partial"))
     assert verify(tmp_path / "r").good
     assert (tmp_path / "r" / "SHA256SUMS").read_bytes() == (release.path / "SHA256SUMS").read_bytes()
     with pytest.raises(InputError, match="never changed"):
