@@ -50,6 +50,14 @@ def build_model(name: str, shape: ModelShape, options: Mapping[str, Any], *, see
     Raises UsageError as `checked_options` does.
     """
     checked = checked_options(name, options)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed GPUs too, for good
         return MODELS[name].model(shape, checked)
+
+
+def weight_shapes(name: str, shape: ModelShape, options: Mapping[str, Any]) -> dict[str, torch.Size]:
+    """How large each of a model's weights is, without the memory for them; raises UsageError as `build_model` does."""
+    checked = checked_options(name, options)
+    with torch.device("meta"):
+        model = MODELS[name].model(shape, checked)
+    return {weight: value.shape for weight, value in model.state_dict().items()}

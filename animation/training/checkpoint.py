@@ -4,6 +4,7 @@ The weights' own metadata name the hash of what the model is and of `preprocess.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,13 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from torch import Tensor
 
 from animation.models.interface import AnimationModel
+from animation.models.registry import build_model, weight_shapes
 from animation.training.preprocessing import PREPROCESS_FILE, Preprocessing, read_preprocessing, write_preprocessing
-from mmface4d.errors import InputError
+from mmface4d.errors import InputError, UsageError
 from mmface4d.files import atomic_path, read_json, write_json
 from mmface4d.subject import mistakes
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 MAX_WEIGHTS_BYTES = 16 << 30
+NUMBERS = ("F64", "F32", "F16", "BF16", "I64")  # kinds that weights may be of
 DAMAGED = "the checkpoint is damaged or mixed from two; copy the whole folder again, or train again"
 
 
@@ -59,7 +62,7 @@ def write_weights(folder: Path, model: AnimationModel, *, told: dict[str, str]) 
     from safetensors.torch import save
 
     state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
-    data = save(state, metadata={"format": "pt", "settings_sha256": _settings_sha256(folder), **told})
+    data = save(state, metadata={"format": "pt", "settings_sha256": settings_sha256(folder), **told})
     with atomic_path(folder / WEIGHTS_FILE) as partial:
         partial.write_bytes(data)
 
@@ -70,9 +73,9 @@ def load_checkpoint(folder: Path, *, device: torch.device | str = "cpu") -> Trai
     preprocessing = read_preprocessing(folder)
     if config.model != preprocessing.model:
         raise InputError(f"{folder} is mixed of {config.model} and {preprocessing.model}", hint=DAMAGED)
-    state = _read_weights(folder)  # first, because settings that are not of these weights may ask for any memory
-    model = _built(config, preprocessing)
-    _fill(model, state, folder=folder)
+    state = _read_weights(folder, _wanted(config, preprocessing, folder=folder))
+    model = build_model(config.model, preprocessing.shape, config.options, seed=config.seed)
+    model.load_state_dict(state)
     return Trained(model.to(device).eval(), preprocessing, config)
 
 
@@ -87,13 +90,16 @@ def read_config(folder: Path) -> ModelConfig:
         raise InputError(f"{path} is damaged: {mistakes(error)}", hint=DAMAGED) from error
 
 
-def _built(config: ModelConfig, preprocessing: Preprocessing) -> AnimationModel:
-    from animation.models.registry import build_model
+def _wanted(config: ModelConfig, preprocessing: Preprocessing, *, folder: Path) -> dict[str, torch.Size]:
+    """The weights that the settings ask for, which may be of any size."""
+    try:
+        return weight_shapes(config.model, preprocessing.shape, config.options)
+    except UsageError as error:
+        raise InputError(f"{folder / CONFIG_FILE}: {error.message}", hint=DAMAGED) from error
 
-    return build_model(config.model, preprocessing.shape, config.options, seed=config.seed)
 
-
-def _read_weights(folder: Path) -> dict[str, Tensor]:
+def _read_weights(folder: Path, wanted: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """The weights, read where all that the file announces is as wanted: then they need no more than the file has."""
     from safetensors import SafetensorError, safe_open
 
     path = folder / WEIGHTS_FILE
@@ -104,27 +110,27 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             told: dict[str, Any] = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
+            if told.get("settings_sha256") != settings_sha256(folder):
+                raise InputError(f"{path} belongs to another {CONFIG_FILE} or {PREPROCESS_FILE}", hint=DAMAGED)
+            announced = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
+            _check_fit(announced, wanted, path=path)
+            state = {name: file.get_tensor(name) for name in announced}
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path} is damaged: {error}", hint=DAMAGED) from error
-    if told.get("settings_sha256") != _settings_sha256(folder):
-        raise InputError(f"{path} belongs to another {CONFIG_FILE} or {PREPROCESS_FILE}", hint=DAMAGED)
+    bad = [name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if bad:
+        raise InputError(f"{path} holds numbers that are none: {bad[0]}", hint=DAMAGED)
     return state
 
 
-def _fill(model: AnimationModel, state: dict[str, Tensor], *, folder: Path) -> None:
-    wanted = model.state_dict()
-    wrong = [name for name in wanted if name not in state or state[name].shape != wanted[name].shape]
-    wrong += [name for name in state if name not in wanted]
+def _check_fit(announced: Mapping[str, Any], wanted: Mapping[str, torch.Size], *, path: Path) -> None:
+    wrong = [name for name in wanted if name not in announced or announced[name].get_shape() != list(wanted[name])]
+    wrong += [name for name in announced if name not in wanted or announced[name].get_dtype() not in NUMBERS]
     if wrong:
-        raise InputError(f"{folder / WEIGHTS_FILE} does not fit the model: {wrong[0]}", hint=DAMAGED)
-    bad = [name for name, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
-    if bad:
-        raise InputError(f"{folder / WEIGHTS_FILE} holds numbers that are none: {bad[0]}", hint=DAMAGED)
-    model.load_state_dict(state)
+        raise InputError(f"{path} does not fit the model: {wrong[0]}", hint=DAMAGED)
 
 
-def _settings_sha256(folder: Path) -> str:
+def settings_sha256(folder: Path) -> str:
     """Of what in `config.json` makes the model, and of `preprocess.json`."""
     fixed = read_config(folder).model_dump_json(include={"format", "model", "options", "seed"})
     return hashlib.sha256(fixed.encode() + (folder / PREPROCESS_FILE).read_bytes()).hexdigest()

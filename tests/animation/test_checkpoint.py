@@ -16,7 +16,7 @@ from animation.data.corpus import Mask, Topology
 from animation.data.normalisation import Normalisation
 from animation.models.registry import build_model
 from animation.training.card import write_card
-from animation.training.checkpoint import ModelConfig, Trained, load_checkpoint, save_checkpoint
+from animation.training.checkpoint import ModelConfig, Trained, load_checkpoint, save_checkpoint, settings_sha256
 from animation.training.preprocessing import EncoderRecord, Preprocessing, read_preprocessing, write_preprocessing
 from mmface4d.errors import InputError
 
@@ -108,6 +108,35 @@ def _not_a_number(folder: Path) -> None:
     save_file(state, path, metadata=told)
 
 
+def _saved_again(folder: Path, about: Preprocessing, config: ModelConfig) -> None:
+    """The same weights as if they were those of other settings."""
+    write_preprocessing(folder, about)
+    (folder / "config.json").write_text(config.model_dump_json())
+    path = folder / "model.safetensors"
+    save_file(load_file(path), path, metadata={"settings_sha256": settings_sha256(folder)})
+
+
+def _more_than_any_memory(folder: Path) -> None:
+    mesh = Topology("five", 10_000_000, FACES, MASKS)
+    config = trained().config.model_copy(update={"options": {"channels": 4096, "decoder_stages": 16}})
+    _saved_again(folder, replace(preprocessing(), topology=mesh), config)
+
+
+def _no_such_model(folder: Path) -> None:
+    config = trained().config.model_copy(update={"model": "audio9face"})
+    _saved_again(folder, replace(preprocessing(), model="audio9face"), config)
+
+
+def _no_such_option(folder: Path) -> None:
+    _saved_again(folder, preprocessing(), trained().config.model_copy(update={"options": {"chanels": 3}}))
+
+
+def _of_another_kind(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    state = {name: value.to(torch.float8_e4m3fn) for name, value in load_file(path).items()}
+    save_file(state, path, metadata={"settings_sha256": settings_sha256(folder)})
+
+
 def _truncate(name: str) -> Callable[[Path], None]:
     def do(folder: Path) -> None:
         (folder / name).write_bytes((folder / name).read_bytes()[:-9])
@@ -127,6 +156,10 @@ BROKEN = {
     "half the triangles": _truncate("topology.npz"),
     "half the settings": _truncate("preprocess.json"),
     "a weight that is no number": _not_a_number,
+    "weights of eight bits": _of_another_kind,
+    "settings that want more than any memory": _more_than_any_memory,
+    "a model that there is not": _no_such_model,
+    "an option that there is not": _no_such_option,
     "another rate": change_json("preprocess.json", lambda value: value.update(fps=25)),
     "an impossible rate": change_json("preprocess.json", lambda value: value.update(fps=-1)),
     "an unknown key": change_json("config.json", lambda value: value.update(code="import os")),
