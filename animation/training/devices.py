@@ -81,5 +81,10 @@ def repeatable(wanted: bool) -> Iterator[None]:
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Dropout and the like draw from this seed in the block; outside of it nothing has changed."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed other GPUs too, for good
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        elif device.type == "mps":
+            torch.mps.manual_seed(seed)
         yield

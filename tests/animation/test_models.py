@@ -10,7 +10,8 @@ import torch
 
 from animation.data.batch import UNKNOWN_SUBJECT, Style
 from animation.models.interface import LOSS
-from animation.models.registry import MODELS, build_model
+from animation.models.registry import MODELS, build_model, weight_shapes
+from animation.training.devices import seeded
 from mmface4d.errors import UsageError
 from tests.animation.toy_models import N_VERTS, SHAPE, SMALL, built, generated, one_of, random_batch
 
@@ -28,6 +29,28 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_all_other_chance_alone(
     for key, value in one.state_dict().items():
         torch.testing.assert_close(same.state_dict()[key], value, rtol=0, atol=0)
     assert any((other.state_dict()[key] != value).any() for key, value in one.state_dict().items())
+
+
+def test_nothing_on_the_cpu_seeds_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seeds_all(_: int) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds_all)
+    build_model("meshtalk", SHAPE, SMALL["meshtalk"], seed=1)
+    before = torch.random.get_rng_state()
+    with seeded(3, torch.device("cpu")):
+        drawn = torch.rand(2)
+    assert torch.equal(drawn, torch.rand(2, generator=torch.Generator().manual_seed(3)))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@every_model
+def test_the_sizes_of_weights_are_known_before_there_are_any(name: str) -> None:
+    before = torch.random.get_rng_state()
+    made = build_model(name, SHAPE, SMALL[name], seed=0)
+    wanted = {weight: value.shape for weight, value in made.state_dict().items()}
+    assert weight_shapes(name, SHAPE, SMALL[name]) == wanted
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 @every_model
