@@ -9,8 +9,10 @@ import click
 from mmface4d.errors import UsageError
 
 if TYPE_CHECKING:
-    from animation.data.corpus import SpeechCorpus
+    from animation.data.corpus import SpeechCorpus, Split
+    from animation.metrics.protocols import Protocol
     from animation.metrics.report import Report
+    from animation.training.checkpoint import Trained
 
 EVALUATION_FILE = "evaluation.json"  # beside the weights, what their card tells
 PATH = click.Path(path_type=Path)
@@ -45,17 +47,22 @@ def evaluate(
     """
     import json
 
+    from animation.device import usable_device
     from animation.metrics.across import across_json, told_apart
     from animation.metrics.report_page import write_report_page
     from animation.metrics.report_text import report_text, reports_text
+    from animation.training.checkpoint import load_checkpoint
     from mmface4d.animation_data import open_speech_corpus
 
     if card and split != "test":
         raise UsageError("a card tells of test subjects only", hint="leave out --split, or --card")
     corpus = open_speech_corpus(data)
+    usable = usable_device(device)
+    trained = [load_checkpoint(path, device=usable) for path in checkpoints]  # all, before what takes long
+    chosen: Any = {"split": split, "protocols": protocols or PROTOCOLS}  # click has checked both
     reports = [
-        _report(path, corpus, split=split, protocols=protocols or PROTOCOLS, draws=draws, device=device)
-        for path in checkpoints
+        _measured(each, corpus, name=path.name, draws=draws, **chosen)
+        for path, each in zip(checkpoints, trained, strict=True)
     ]
     one, compared = (reports[0] if len(reports) == 1 else None), told_apart(reports)
     found = one.to_json() if one else across_json(compared)
@@ -67,18 +74,20 @@ def evaluate(
         click.echo(f"report: {html}", err=as_json)
 
 
-def _report(
-    path: Path, corpus: "SpeechCorpus", *, split: str, protocols: Sequence[str], draws: int, device: str
+def _measured(
+    trained: "Trained",
+    corpus: "SpeechCorpus",
+    *,
+    name: str,
+    split: "Split",
+    protocols: "Sequence[Protocol]",
+    draws: int,
 ) -> "Report":
-    from animation.device import usable_device
     from animation.metrics.evaluate import evaluate as measure
-    from animation.training.checkpoint import load_checkpoint
     from mmface4d.progress import progress
 
-    chosen: Any = {"split": split, "protocols": protocols}  # click has checked both
-    trained = load_checkpoint(path, device=usable_device(device))
-    with progress(f"measuring {path.name}", len(corpus.of_split(chosen["split"]))) as bar:
-        return measure(trained, corpus, **chosen, seeds=range(draws), tick=bar.advance)
+    with progress(f"measuring {name}", len(corpus.of_split(split))) as bar:
+        return measure(trained, corpus, split=split, protocols=protocols, seeds=range(draws), tick=bar.advance)
 
 
 def _write_cards(checkpoints: Sequence[Path], reports: "Sequence[Report]") -> None:

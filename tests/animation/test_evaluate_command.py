@@ -22,6 +22,7 @@ from animation.metrics.report_text import report_text, reports_text
 from animation.models.registry import build_model
 from animation.training.checkpoint import ModelConfig, Trained, save_checkpoint
 from animation.training.preprocessing import EncoderRecord, Preprocessing
+from mmface4d import evaluate_command
 from mmface4d.cli import main
 from mmface4d.errors import EXIT_PRECONDITION, EXIT_USAGE, InputError
 from tests.animation.toy_corpus import toy_corpus
@@ -143,6 +144,16 @@ def test_what_cannot_be_measured_is_refused(
     assert ended == code
     assert words in said
     assert "bug:" not in said
+
+
+def test_a_checkpoint_that_cannot_be_read_is_found_before_any_is_measured(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[object] = []
+    monkeypatch.setattr(evaluate_command, "_measured", lambda *_, **__: measured.append(1))
+    code, _, said = run(place, "a0", "nothing", "--data", "clips")
+    assert (code, measured) == (EXIT_PRECONDITION, [])
+    assert "no such folder" in said
 
 
 def test_a_page_that_cannot_be_written_loses_no_number(place: Path) -> None:
