@@ -33,6 +33,7 @@ from mmface4d.subject import mistakes
 
 RECORD, CLIPS, TEMPLATES, TOPOLOGY = "corpus.json", "clips", "templates.npz", "topology.npz"
 MOST_BYTES = 4 << 30  # of templates and topology
+MOST_FRAMES = 1_000_000  # of a clip
 _HINT = "the folder is damaged or incomplete; copy or make it again"
 
 Name = Annotated[str, StringConstraints(pattern=f"^{SAFE_NAME.pattern}$")]
@@ -49,7 +50,7 @@ class _ClipRecord(_Strict):
     subject: Name
     sentence: Text
     fps: float = Field(gt=0)
-    n_frames: int = Field(ge=1)
+    n_frames: int = Field(ge=1, le=MOST_FRAMES)
     frames_sha256: Sha256
     sound_sha256: Sha256
     sound_start_s: float = 0.0

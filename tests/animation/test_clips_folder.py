@@ -115,6 +115,7 @@ def mend(folder: Path, change: Callable[[dict], object]) -> None:
         (lambda record: record["clips"][0].update(name="../../etc/passwd"), "name"),
         (lambda record: record["clips"][0].update(fps=0), "fps"),
         (lambda record: record["clips"][0].update(n_frames=-1), "n_frames"),
+        (lambda record: record["clips"][0].update(n_frames=10**400), "n_frames"),
         (lambda record: record["clips"][0].update(subject="nobody"), "no split"),
         (lambda record: record["clips"][0].update(name="s1_01"), "stands twice"),
         (lambda record: record["clips"].append("text"), "clips"),
