@@ -27,6 +27,7 @@ class _Plan:
     usable: Int[np.ndarray, "n_usable"]
     stabiliser: "Stabiliser"
     places: Float[np.ndarray, "n_frames"]  # among the usable frames
+    lost_s: float  # the longest time without a usable frame
 
 
 class SteadyFrames:
@@ -36,7 +37,16 @@ class SteadyFrames:
         self._load, self._regions = load, regions
 
     def __call__(self, start: int, stop: int) -> Float32[np.ndarray, "n_read n_verts 3"]:
-        """Frames start to stop on the beat, metres; raises InputError where the sequence cannot be used."""
+        """Frames start to stop on the beat, metres; raises InputError where the sequence cannot be used.
+
+        That vertices are no numbers for too long is found here, because it takes reading them all.
+        """
+        lost_s = self._plan.lost_s
+        if lost_s > MOST_LOST_S:
+            raise InputError(
+                f"{self._load().path}: for {lost_s:.2f} s no frame is usable, {MOST_LOST_S:g} s would be filled in",
+                hint="reconstruct the take again, or leave it out",
+            )
         places = self._plan.places[start:stop]
         if not len(places):
             return np.zeros((0, len(self._regions.template), 3), np.float32)
@@ -64,7 +74,8 @@ class SteadyFrames:
         sequence = self._load()
         usable, held = steadied(sequence, self._regions)
         rows = rows_on_beat(sequence.timestamps_usec, frame_rate(sequence))
-        return _Plan(usable, held, np.interp(rows, usable, np.arange(len(usable))))
+        places = np.interp(rows, usable, np.arange(len(usable)))
+        return _Plan(usable, held, places, lost_s=_longest_gap_s(sequence, usable))
 
 
 def frames_on_beat(sequence: MeshSequence) -> tuple[int, float]:
@@ -73,6 +84,8 @@ def frames_on_beat(sequence: MeshSequence) -> tuple[int, float]:
     from corpus.presets.motion import rows_on_beat
 
     fps = frame_rate(sequence)
+    if not len(sequence):
+        raise InputError(f"{sequence.path} has no frame", hint="reconstruct the take again")
     try:
         return len(rows_on_beat(sequence.timestamps_usec, fps)), fps
     except ValueError as error:
@@ -80,11 +93,15 @@ def frames_on_beat(sequence: MeshSequence) -> tuple[int, float]:
 
 
 def longest_lost_s(sequence: MeshSequence) -> float:
-    """For how long at most the face was not seen in one piece; the whole length where it never was."""
-    times_s = (sequence.timestamps_usec - sequence.timestamps_usec[0]) * 1e-6
+    """For how long at most the face was not seen in one piece, by its status; the whole length where it never was."""
     status = sequence.arrays.get("status")
-    seen = times_s if status is None else times_s[status <= LAST_SEEN_STATUS]
-    ends = np.concatenate([[0.0], seen, [times_s[-1]]])
-    steps = np.diff(ends)
+    seen = np.ones(len(sequence), bool) if status is None else status <= LAST_SEEN_STATUS
+    return _longest_gap_s(sequence, np.flatnonzero(seen))
+
+
+def _longest_gap_s(sequence: MeshSequence, rows: Int[np.ndarray, "n_rows"]) -> float:
+    """The longest time without one of some rows, beyond the usual step."""
+    times_s = (sequence.timestamps_usec - sequence.timestamps_usec[0]) * 1e-6
+    steps = np.diff(np.concatenate([[0.0], times_s[rows], [times_s[-1]]]))
     usual = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0
     return max(float(steps.max()) - usual, 0.0)

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -236,8 +237,13 @@ def test_loose_sequences_of_a_session_follow_its_consent_of_today(tmp_path: Path
 # a sequence of known motion
 
 
-def talking(path: Path, *, times_usec: np.ndarray | None = None, status: np.ndarray | None = None) -> MeshSequence:
-    """The canonical face whose chin goes down and up, on a head that nods; where it was not seen, it is far off."""
+def talking(
+    path: Path, *, times_usec: np.ndarray | None = None, status: np.ndarray | None = None, broken: range = range(0)
+) -> MeshSequence:
+    """The canonical face whose chin goes down and up, on a head that nods; where it was not seen, it is far off.
+
+    Broken frames have a vertex that is no number.
+    """
     face = model_topology("canonical")
     chin = face_regions(face).mask("chin").astype(np.float64)
     usec = START_USEC + np.round(np.arange(30) * 1e6 / 30).astype(np.int64) if times_usec is None else times_usec
@@ -247,8 +253,11 @@ def talking(path: Path, *, times_usec: np.ndarray | None = None, status: np.ndar
         moved = face.template + opened((usec[number] - usec[0]) / 1e6) * chin[:, None] * np.array([0, -1.0, 0])
         turn = rotation_from_rotvec(np.array([0.2 * np.sin(number), 0.1 * np.cos(number), 0.05]))
         shift = np.array([0.01 * number, 0, 0.6]) + (5.0 if codes[number] > 1 else 0.0)
+        vertices = (moved @ turn.T + shift).astype(np.float32)
+        if number in broken:
+            vertices[7] = np.nan
         return {
-            "vertices": (moved @ turn.T + shift).astype(np.float32), "timestamps_usec": np.int64(usec[number]),
+            "vertices": vertices, "timestamps_usec": np.int64(usec[number]),
             "status": codes[number], "expression": np.full(2, opened((usec[number] - usec[0]) / 1e6), np.float32),
         }  # fmt: skip
 
@@ -304,6 +313,25 @@ def test_how_long_a_face_was_lost(tmp_path: Path) -> None:
     status[5:11] = 2
     assert longest_lost_s(talking(tmp_path / "b.npz", status=status)) == pytest.approx(0.2, abs=1e-5)
     assert longest_lost_s(talking(tmp_path / "c.npz", status=status * 0 + 4)) > 0.9
+
+
+def test_frames_that_are_no_numbers_are_filled_in_unless_they_are_many(tmp_path: Path) -> None:
+    frames, count, _ = steady(tmp_path / "a.npz", broken=range(3, 18))
+    filled = frames(0, count)
+    share = np.linspace(0, 1, 17)[:, None, None]
+    np.testing.assert_allclose(filled[2:19], (1 - share) * filled[2] + share * filled[18], atol=1e-6)
+    frames, _, _ = steady(tmp_path / "b.npz", broken=range(3, 19))
+    with pytest.raises(InputError, match=r"for 0\.53 s no frame is usable"):
+        frames(0, 1)
+    assert np.isfinite(frames.rows(np.arange(30))).all()  # of which a template is made
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_sequence_without_frames_is_told(tmp_path: Path, save: Callable[..., None]) -> None:
+    of_none = {"vertices": np.zeros((0, 9548, 3), np.float32), "timestamps_usec": np.zeros(0, np.int64), "fps": 30.0}
+    save(tmp_path / "a.npz", faces=model_topology("canonical").faces, **of_none)
+    with pytest.raises(InputError, match=r"a\.npz has no frame"):
+        frames_on_beat(load_sequence(tmp_path / "a.npz"))
 
 
 def test_a_template_is_the_calmest_face(tmp_path: Path) -> None:
