@@ -1,5 +1,6 @@
 """The front door: verbs for the pipeline, nouns for things. Rooms are imported only when a command of theirs runs."""
 
+import errno
 import importlib
 import os
 import sys
@@ -33,8 +34,15 @@ COMMANDS = {
     "animate": ("mmface4d.animate_command:animate", "Let a face say what is recorded, with a trained model."),
     "model": ("reconstruct.models.commands:model", "List, add and show morphable models."),
 }
-# a folder that may not be written, a file where a folder should be: the user's to mend, whichever command met it
-UNUSABLE_PATH = (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
+# a folder that may not be written, a file where a folder should be, a name that is too long, a full disk: the user's to
+# mend, whichever command met it
+UNUSABLE_PATH = frozenset(
+    {
+        errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
+        errno.ELOOP, errno.ENOSPC, errno.EDQUOT,
+    }
+)  # fmt: skip
+MOST_LETTERS = 200  # of a path that is told
 
 
 class LazyGroup(click.Group):
@@ -77,16 +85,23 @@ def main(arguments: list[str] | None = None) -> Any:
     except Mmface4dError as error:
         _say(f"error: {error.message}", hint=error.hint)
         code = error.exit_code
-    except UNUSABLE_PATH as error:
-        _say(f"error: {error.filename}: {error.strerror}", hint="check the path and its permissions")
-        code = EXIT_PRECONDITION
     except Exception as error:
-        if os.environ.get("MMFACE4D_TRACEBACK"):
+        if isinstance(error, OSError) and error.errno in UNUSABLE_PATH:
+            _say(f"error: {_path_of(error)}{error.strerror}", hint="check the path, its permissions and the disk")
+            code = EXIT_PRECONDITION
+        elif os.environ.get("MMFACE4D_TRACEBACK"):
             raise
-        hint = "please report this; set MMFACE4D_TRACEBACK=1 and run again for the details"
-        _say(f"bug: {type(error).__name__}: {error}", hint=hint)
-        code = EXIT_BUG
+        else:
+            hint = "please report this; set MMFACE4D_TRACEBACK=1 and run again for the details"
+            _say(f"bug: {type(error).__name__}: {error}", hint=hint)
+            code = EXIT_BUG
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _path_of(error: OSError) -> str:
+    """The path that cannot be used, as the beginning of a sentence; nothing where the system does not say it."""
+    path = "" if error.filename is None else os.fsdecode(error.filename)
+    return f"{path[:MOST_LETTERS]}{'...' if len(path) > MOST_LETTERS else ''}: " if path else ""
 
 
 def _say(text: str, *, hint: str | None = None) -> None:

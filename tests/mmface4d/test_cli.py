@@ -191,6 +191,9 @@ def test_errors_become_a_message_a_hint_and_a_code(
         ("raise click.BadParameter('must be even')", 2, "must be even"),
         ("open('/', 'w')", 3, "error: /: Is a directory\n  do: check the path"),
         ("open('/dev/null/x')", 3, "error: /dev/null/x: Not a directory"),
+        ("open(300 * 'a')", 3, f"error: {200 * 'a'}...: File name too long\n  do: check the path"),
+        ("raise OSError(28, 'No space left on device')", 3, "error: No space left on device\n"),
+        ("raise OSError(5, 'Input/output error')", 1, "bug: OSError"),
         ("open('surely not there')", 1, "bug: FileNotFoundError"),
     ],
 )
