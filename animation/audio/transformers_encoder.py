@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from animation.audio.encoder import SPEECH_RATE_HZ, Tokens
 from animation.audio.long_speech import LongSpeech, joined
 from animation.audio.mel import token_count, token_times_s
-from animation.audio.weights import CONFIG, PREPROCESSOR, folder_sha256, weights_file, weights_folder
+from animation.audio.weights import CONFIG, PREPROCESSOR, folder_sha256, only_hashed, weights_file, weights_folder
 from animation.audio.windows import Window, windows
 from mmface4d.errors import InputError, MissingBackendError, UsageError
 from mmface4d.files import read_json
@@ -29,6 +29,7 @@ from mmface4d.files import read_json
 VERSION = 1  # of what the numbers mean; a part of the identity
 KINDS = ("hubert", "wav2vec2", "wavlm")
 WINDOW_S, CONTEXT_S = 20.0, 2.0  # a piece, and how much of it is thrown away at either end that has a neighbour
+MOST_WIDTH, MOST_LAYERS = 1 << 16, 1 << 10  # what is beyond would be made before it could be refused
 NEVER_SAVED = {"masked_spec_embed"}  # used in training only; some published weights lack it
 
 
@@ -66,15 +67,25 @@ class TransformersEncoder:
         self.n_audio = self.extractor.width
         self._length, self._context = (round(s * SPEECH_RATE_HZ / self.extractor.hop) for s in (window_s, context_s))
 
-    @property
+    @cached_property
     def identity(self) -> str:
         about = f"{self.layer}:{self._length}/{self._context}"
-        return f"transformers-{VERSION}:{folder_sha256(self.folder)}:{about}"
+        return f"transformers-{VERSION}:{self._sha256}:{about}"
+
+    @cached_property
+    def _sha256(self) -> str:
+        return folder_sha256(self.folder)
 
     @cached_property
     def module(self) -> nn.Module:
-        """The model in eval mode, its parameters frozen, without the layers that are not needed."""
+        """The model in eval mode, its parameters frozen, without the layers that are not needed.
+
+        Raises InputError where the folder is no longer what `identity` says.
+        """
+        told = self._sha256
         model: Any = load_model(self.folder)
+        if folder_sha256(self.folder) != told:
+            raise InputError(f"{self.folder} has changed since it was opened", hint="run again")
         model.encoder.layers = model.encoder.layers[: self.layer + 1]
         return model.requires_grad_(False).eval().to(self.device)
 
@@ -144,7 +155,7 @@ def read_extractor(folder: Path) -> Extractor:
             raise InputError(f"{folder} is a model of kind {config['model_type']}", hint=f"one of {', '.join(KINDS)}")
         window, hop = coverage(config["conv_kernel"], config["conv_stride"])
         width, n_layers = int(config["hidden_size"]), int(config["num_hidden_layers"])
-        if width < 1 or n_layers < 1:
+        if not 1 <= width <= MOST_WIDTH or not 1 <= n_layers <= MOST_LAYERS:
             raise ValueError(f"{n_layers} layers of {width}")
         rate = told.get("sampling_rate", SPEECH_RATE_HZ)
         # what the package's feature extractor does where the weights do not say
@@ -177,9 +188,9 @@ def load_model(folder: Path) -> nn.Module:
             f"the audio encoder {folder.name} needs the package transformers", hint="pip install 'mmface4d[animation]'"
         ) from error
     try:
-        with _quietly():
+        with _quietly(), only_hashed(folder) as hashed:
             model, report = AutoModel.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False, output_loading_info=True, dtype=torch.float32
+                hashed, local_files_only=True, trust_remote_code=False, output_loading_info=True, dtype=torch.float32
             )
     except Exception as error:  # the package raises a dozen kinds on damaged and hostile files
         told = str(error).strip().partition("\n")[0][:300]

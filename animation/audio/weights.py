@@ -1,6 +1,10 @@
 """Where an encoder's weights are: a folder that the user has, or one that the hub's client keeps."""
 
 import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -41,6 +45,22 @@ def folder_sha256(folder: Path) -> str:
     files = [folder / CONFIG, folder / PREPROCESSOR, weights_file(folder)]
     stamps = tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file())
     return _files_sha256(stamps)
+
+
+@contextmanager
+def only_hashed(folder: Path) -> Iterator[Path]:
+    """A folder with config and weights and nothing else, while the block runs.
+
+    The package transformers would also look for shards, adapters, and weights that the config names; of these the hash
+    knows nothing.
+    """
+    with tempfile.TemporaryDirectory(prefix="mmface4d-encoder-") as made:
+        for path in (folder / CONFIG, weights_file(folder)):
+            try:
+                (Path(made) / path.name).symlink_to(path.resolve())
+            except OSError:  # where a user may make no links
+                shutil.copyfile(path, Path(made) / path.name)
+        yield Path(made)
 
 
 @lru_cache(maxsize=16)

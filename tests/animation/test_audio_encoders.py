@@ -211,6 +211,55 @@ def test_cached_features_need_no_weights(tiny: Path, tmp_path: Path, monkeypatch
     np.testing.assert_array_equal(first, speech_features(sound, times_s, encoder=encoder, cache=FeatureCache(tmp_path)))
 
 
+def sharded(model: Path, target: Path) -> None:
+    """The weights of a model in two files and an index, as the package writes large ones."""
+    from safetensors.torch import load_file, save_file
+
+    state, where = load_file(model / "model.safetensors"), {}
+    for number, names in enumerate((sorted(state)[::2], sorted(state)[1::2]), start=1):
+        name = f"model-0000{number}-of-00002.safetensors"
+        save_file({each: state[each] for each in names}, target / name, metadata={"format": "pt"})
+        where |= dict.fromkeys(names, name)
+    index = {"metadata": {"total_size": sum(each.nbytes for each in state.values())}, "weight_map": where}
+    (target / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def test_what_is_loaded_is_what_is_hashed(own: Path, tmp_path: Path) -> None:
+    """Beside other weights that the package would prefer, and with a config that names some."""
+    from safetensors.torch import load_file
+
+    samples, other = speech(), write_tiny(tmp_path / "other", seed=1)
+    expected = open_encoder(f"transformers:{own}").tokens(samples).values
+    torch.save(load_file(own / "model.safetensors"), own / "pytorch_model.bin")
+    (own / "model.safetensors").unlink()
+    sharded(other, own)
+    np.testing.assert_array_equal(open_encoder(f"transformers:{own}").tokens(samples).values, expected)
+    shutil.copy(other / "model.safetensors", own / "other.safetensors")
+    change(own / "config.json", transformers_weights="other.safetensors")
+    with pytest.raises(InputError, match="cannot be read"):
+        open_encoder(f"transformers:{own}").tokens(samples)
+
+
+def test_shards_alone_are_told(own: Path, tiny: Path) -> None:
+    (own / "model.safetensors").unlink()
+    sharded(tiny, own)
+    with pytest.raises(InputError, match=r"has no model\.safetensors"):
+        open_encoder(f"transformers:{own}")
+
+
+def test_weights_that_change_under_way_are_told(own: Path, tmp_path: Path) -> None:
+    """Their tokens would be kept under the name of the others."""
+    encoder = open_encoder(f"transformers:{own}")
+    known = encoder.identity
+    shutil.copy(write_tiny(tmp_path / "other", seed=1) / "model.safetensors", own)
+    assert encoder.identity == known
+    with pytest.raises(InputError, match="has changed since"):
+        encoder.tokens(speech())
+    again = open_encoder(f"transformers:{own}")
+    assert again.identity != known
+    again.tokens(speech())
+
+
 def change(path: Path, **changed: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changed))
 
@@ -234,7 +283,7 @@ def test_other_models_are_refused(own: Path) -> None:
     "wrong",
     [
         {"hidden_size": float("inf")}, {"hidden_size": 0}, {"num_hidden_layers": -5}, {"conv_stride": [2.5] * 7},
-        {"conv_kernel": [1e308] * 7}, {"conv_stride": [0] * 7},
+        {"conv_kernel": [1e308] * 7}, {"conv_stride": [0] * 7}, {"num_hidden_layers": 10**8}, {"hidden_size": 10**8},
     ],
 )  # fmt: skip
 def test_sizes_that_no_network_has_are_told(own: Path, wrong: dict[str, Any]) -> None:
