@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmface4d.errors import InputError
+from mmface4d.frame_rates import MOST_FRAMES
 from mmface4d.lab import Lab
 from mmface4d.model_topology import model_topology
 from mmface4d.names import safe_name
@@ -31,7 +32,6 @@ DAMAGED = "the sequence or its take is damaged"
 LOST = f"the face was lost for more than {MOST_LOST_S:g} s"
 LAB_LICENCE = "not published: for the uses that the people recorded consented to"
 FITTED_SHARE = 0.8  # of a released sequence's frames, to be worth opening
-MOST_FRAMES = 1_000_000  # of a sequence
 MESHES_IN_MEMORY = 2  # of a release, whose meshes are read whole
 
 

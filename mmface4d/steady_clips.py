@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from mmface4d.errors import InputError
+from mmface4d.frame_rates import on_beat
 from mmface4d.sequence import MeshSequence
 
 if TYPE_CHECKING:
@@ -68,28 +69,19 @@ class SteadyFrames:
 
     @cached_property
     def _plan(self) -> _Plan:
-        from corpus.dataset.motion import frame_rate, steadied
-        from corpus.presets.motion import rows_on_beat
+        from corpus.dataset.motion import steadied
 
         sequence = self._load()
         usable, held = steadied(sequence, self._regions)
-        rows = rows_on_beat(sequence.timestamps_usec, frame_rate(sequence))
+        rows, _ = on_beat(sequence)
         places = np.interp(rows, usable, np.arange(len(usable)))
         return _Plan(usable, held, places, lost_s=_longest_gap_s(sequence, usable))
 
 
 def frames_on_beat(sequence: MeshSequence) -> tuple[int, float]:
     """How many frames a sequence has on an even beat, and its rate; raises InputError where that cannot be told."""
-    from corpus.dataset.motion import frame_rate
-    from corpus.presets.motion import rows_on_beat
-
-    fps = frame_rate(sequence)
-    if not len(sequence):
-        raise InputError(f"{sequence.path} has no frame", hint="reconstruct the take again")
-    try:
-        return len(rows_on_beat(sequence.timestamps_usec, fps)), fps
-    except ValueError as error:
-        raise InputError(f"{sequence.path}: {error}", hint="reconstruct the take again") from error
+    rows, fps = on_beat(sequence)
+    return len(rows), fps
 
 
 def longest_lost_s(sequence: MeshSequence) -> float:

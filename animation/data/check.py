@@ -11,10 +11,10 @@ from animation.data.clip import Clip, Sound
 from animation.data.corpus import SpeechCorpus
 from mmface4d.arrays import Vertices
 from mmface4d.errors import InputError
+from mmface4d.frame_rates import LEAST_FPS, MOST_FPS
 from mmface4d.names import SAFE_NAME
 
 LEAST_FRAMES = 8  # with fewer, a model that halves time twice has no spread of it left
-LEAST_FPS, MOST_FPS = 1.0, 1000.0
 LEAST_RATE_HZ, MOST_RATE_HZ = 8_000, 384_000
 SILENT = 1e-4  # of full scale, the largest sample: -80 dB
 LOUDEST = 100.0  # of full scale; whole numbers of 16 bits that nobody divided by 32 768 are above it

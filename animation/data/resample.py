@@ -7,9 +7,7 @@ from jaxtyping import Float32
 
 from animation.data.clip import Clip
 from mmface4d.errors import UsageError
-from mmface4d.frame_rates import frames_at_rate
-
-LEAST_FPS, MOST_FPS = 1.0, 1000.0
+from mmface4d.frame_rates import LEAST_FPS, MOST_FPS, frames_at_rate
 
 
 def resample_clip(clip: Clip, fps: float) -> Clip:

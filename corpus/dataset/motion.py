@@ -9,6 +9,7 @@ from corpus.dataset.parcels import Parcels, face_parcels
 from corpus.dataset.regions import REGION_NAMES, FaceRegions
 from corpus.dataset.stabilise import CHUNK_FRAMES, Stabiliser, stabiliser, usable_frames
 from mmface4d.errors import InputError
+from mmface4d.frame_rates import frame_rate
 from mmface4d.sequence import STATUS, MeshSequence
 
 MOST_STEADY = 600  # vertices that the head's motion is measured on
@@ -114,16 +115,6 @@ def steadied(sequence: MeshSequence, regions: FaceRegions) -> tuple[Int[np.ndarr
     head, template = _gathered(sequence, frames, steady), regions.template[steady].astype(np.float64)
     _check_size(sequence, head, template)
     return frames, stabiliser(head, template)
-
-
-def frame_rate(sequence: MeshSequence) -> float:
-    """Frames a second, by the file or else by its timestamps; raises InputError where neither says."""
-    fps = float(sequence["fps"]) if "fps" in sequence and np.size(sequence["fps"]) == 1 else 0.0
-    if not (np.isfinite(fps) and fps > 0) and len(sequence) > 1:
-        fps = 1e6 / max(float(np.median(np.diff(sequence.timestamps_usec))), 1e-6)
-    if not (np.isfinite(fps) and 1 <= fps <= 1000):
-        raise InputError(f"{sequence.path} does not say how many frames a second it has", hint="reconstruct it again")
-    return fps
 
 
 def correlation(

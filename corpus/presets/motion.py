@@ -8,13 +8,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mmface4d.errors import InputError, UsageError
-from mmface4d.frame_rates import frames_at_rate
+from mmface4d.frame_rates import frames_at_rate, on_beat
 from mmface4d.sequence import MeshSequence
 from mmface4d.transforms import rotation_from_quaternion
 
 Pose = Literal["world", "head"]
-IN_TIME = 0.25  # frames: by how much an instant may miss the beat and still count as on it
-MOST_FRAMES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -86,42 +84,9 @@ class Motion:
 def steady_motion(sequence: MeshSequence, *, pose: Pose = "world") -> Motion:
     """The sequence at its own rate; instants that are missing are filled in between their neighbours.
 
-    Raises InputError where its times do not increase, UsageError where the head's pose is asked for and not there.
+    Raises InputError where its rate or times cannot be, UsageError where the head's pose is asked for and not there.
     """
     if pose == "head" and not {"rotation", "translation"} <= sequence.arrays.keys():
         raise UsageError(f"{sequence.path} does not hold the head's pose", hint="export it with --pose world")
-    if not len(sequence):
-        raise InputError(f"{sequence.path} has no frame", hint="reconstruct the take again")
-    fps = _rate(sequence)
-    try:
-        rows = rows_on_beat(sequence.timestamps_usec, fps)
-    except ValueError as error:
-        raise InputError(f"{sequence.path}: {error}", hint="reconstruct the take again") from error
+    rows, fps = on_beat(sequence)
     return Motion(sequence, fps, rows, pose)
-
-
-def rows_on_beat(times_usec: Int[np.ndarray, "n_rows"], fps: float) -> Float[np.ndarray, "n_frames"]:
-    """The row that belongs to each beat from the first instant on; halves lie between rows, where some are missing.
-
-    Raises ValueError where times do not increase or span more than any recording.
-    """
-    beats = (times_usec - times_usec[0]) * fps / 1e6
-    if (np.diff(beats) <= 0).any():
-        raise ValueError("its times do not increase")
-    if beats[-1] > MOST_FRAMES:
-        raise ValueError(f"its times span {beats[-1]:.0f} frames")
-    count = round(float(beats[-1])) + 1
-    index = np.arange(len(times_usec))
-    if count == len(times_usec) and (np.abs(beats - index) <= IN_TIME).all():
-        return index.astype(np.float64)
-    rows = np.interp(np.arange(count), beats, index)
-    nearest = np.clip(np.round(rows).astype(int), 0, len(times_usec) - 1)
-    on_time = np.abs(beats[nearest] - np.arange(count)) <= IN_TIME
-    return np.where(on_time, nearest, rows).astype(np.float64)
-
-
-def _rate(sequence: MeshSequence) -> float:
-    fps = float(sequence["fps"]) if "fps" in sequence and sequence["fps"].ndim == 0 else 0.0
-    if not 1.0 <= fps <= 1000.0:
-        raise InputError(f"{sequence.path} has no sensible rate: {fps:g} fps", hint="reconstruct the take again")
-    return fps

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int16
 
 from mmface4d.errors import InputError
+from mmface4d.frame_rates import frame_rate
 from mmface4d.npz import Streamed, in_blocks, write_npz
 from mmface4d.sequence import MeshSequence
 
@@ -68,14 +69,6 @@ def write_mesh(path: Path, sequence: MeshSequence, *, encoding: str) -> MeshFact
     kept = {name: sequence[name] for name in (*KEPT_PER_FRAME, *KEPT) if name in sequence}
     write_npz(path, {**vertices, "time_usec": time_usec.astype("<i8"), "fps": np.float64(fps), **kept})
     return _facts(sequence, time_usec, fps=fps, max_error_mm=max_error_mm)
-
-
-def frame_rate(sequence: MeshSequence) -> float:
-    """Nominal frames a second; raises InputError where the sequence does not say, or has no frame."""
-    fps = float(sequence["fps"]) if "fps" in sequence else 0.0
-    if not len(sequence) or not np.isfinite(fps) or fps <= 0:
-        raise InputError(f"{sequence.path} has no frames or no frame rate", hint="reconstruct the take again")
-    return fps
 
 
 def _facts(sequence: MeshSequence, time_usec: np.ndarray, *, fps: float, max_error_mm: float) -> MeshFacts:
