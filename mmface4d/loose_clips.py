@@ -40,8 +40,8 @@ def loose_sequences(path: Path) -> list[Path]:
 def loose_corpus(path: Path) -> "SpeechCorpus":
     """The sequences of a folder with the sound of NAME.wav, or else of the take that each names.
 
-    Takes say whom they show; without one, what stands before the first underscore of a name does. Raises InputError
-    where nothing may be used.
+    Takes say whom they show; beside a WAV, where none does, what stands before the first underscore of a name says it.
+    Raises InputError where nothing may be used.
     """
     from animation.data.splits import split_subjects
     from corpus.dataset.gather import model_of
@@ -74,7 +74,7 @@ def _add(gathering: Gathering, file: Path, names: "Counter[str]") -> str | None:
 
     wav = file.with_suffix(".wav")
     try:
-        opened = _opened(file, with_take=not wav.is_file())
+        opened = _opened(file, wav)
         reason = _why_not(opened, wav)
         sequence = opened.motion.sequence
         n_frames, fps = frames_on_beat(sequence)
@@ -84,7 +84,7 @@ def _add(gathering: Gathering, file: Path, names: "Counter[str]") -> str | None:
         return DAMAGED
     if reason is not None or longest_lost_s(sequence) > MOST_LOST_S:
         return reason or LOST
-    told = stamp(wav) if opened.take is None else stamp(opened.take.path / "take.json")
+    told = stamp(opened.take.path / "take.json") if opened.take is not None and not wav.is_file() else stamp(wav)
     load: Callable[[], MeshSequence] = partial(load_sequence, file)
     frames = SteadyFrames(load, gathering.regions)
     item = opened.take.info.source.get("item") if opened.take is not None else None
@@ -92,7 +92,7 @@ def _add(gathering: Gathering, file: Path, names: "Counter[str]") -> str | None:
     # a sequence.npz is known by its folder
     own_name = safe_name(file.parent.name if file.name == SEQUENCE else file.stem)
     name, subject, sentence = own_name, safe_name(own_name.partition("_")[0]), own_name
-    if opened.take is not None:
+    if opened.take is not None and ("subject" in opened.take.info.source or not wav.is_file()):
         name, subject, sentence = opened.name, opened.subject, opened.sentence
     clip = Clip(
         name=free_name(name, names), subject=subject, sentence=sentence, fps=fps, n_frames=n_frames,
@@ -104,10 +104,14 @@ def _add(gathering: Gathering, file: Path, names: "Counter[str]") -> str | None:
     return None
 
 
-def _opened(file: Path, *, with_take: bool) -> "Exported":
+def _opened(file: Path, wav: Path) -> "Exported":
+    """With its take, which says whom it shows; beside a WAV it need not be there."""
     from corpus.presets.clip import open_clip
 
-    opened = open_clip(file, with_take=with_take)
+    opened = open_clip(file, with_take=not wav.is_file())
+    named = opened.motion.sequence.take_name
+    if opened.take is None and named and (file.parent / named).is_dir():
+        opened = open_clip(file)
     if opened.take is not None:
         opened.take.close()  # there may be more takes than files that can be open
     return opened
@@ -129,8 +133,7 @@ def _sound(file: Path, wav: Path) -> "Sound":
 
     if wav.is_file():
         return read_sound(wav)
-    opened = _opened(file, with_take=True)
-    cut = cut_sound(opened)
+    cut = cut_sound(_opened(file, wav))
     if cut is None:
         raise InputError(f"the take of {file} has no sound that may be used", hint="leave it out")
     return Sound(cut.samples, cut.rate)

@@ -195,6 +195,18 @@ def test_loose_sequences_come_with_a_wav_of_their_name(loose: Path) -> None:
     assert changed not in [clip.fingerprint for clip in open_speech_corpus(loose).clips]
 
 
+def test_a_take_says_whom_a_sequence_with_a_wav_shows(loose: Path) -> None:
+    for name in ("free", "mute"):
+        soundfile.write(loose / f"{name}.wav", np.full(8000, 0.25), 16_000, subtype="FLOAT")
+    said = {clip.name: clip for clip in open_speech_corpus(loose).clips}
+    told = said["P07_00_0003"]
+    assert (told.subject, told.sentence, told.text) == ("P07", "00_0003", "Hello.")
+    assert told.sound().samples.tolist() == [0.25] * 8000
+    assert (said["mute"].subject, said["mute"].sentence) == ("mute", "mute")  # its take does not say
+    soundfile.write(loose / "free.wav", np.full(8001, 0.25), 16_000, subtype="FLOAT")
+    assert told.fingerprint not in [clip.fingerprint for clip in open_speech_corpus(loose).clips]
+
+
 def test_loose_sequences_of_somebody_who_withdrew_are_left_out(loose: Path) -> None:
     (loose / "takes" / "free" / "withdrawn.json").write_text("{}")
     with pytest.raises(InputError, match="consent withdrawn"):
