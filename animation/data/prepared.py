@@ -42,7 +42,7 @@ class PreparedClip:
 
     name: str
     subject: str
-    sentence: str
+    sentence: str  # one id a text, so that nobody is shown another recording of what is to be said
     split: Split
     n_frames: int
     features_file: Path
@@ -101,7 +101,7 @@ def prepare(
     maker = _Maker(corpus, encoder, fps, folder)
     maker.mistakes += [f"{name}: several clips have this name" for name in repeated(clip.name for clip in clips)]
     with progress("clips prepared", len(clips)) as bar:
-        made = [maker.make(clip, bar) for clip in clips]
+        made = [maker.make(clip, bar) for clip in _one_id_a_text(clips)]
     refuse(maker.mistakes, origin=corpus.origin)
     if normalisation is None:
         normalisation = _fitted(corpus, [clip for clip in made if clip is not None], fps=fps)
@@ -112,6 +112,14 @@ def prepare(
         clips=tuple(clip for clip in made if clip is not None), templates=corpus.templates,
         training_subjects=corpus.subjects("train"), licence=corpus.licence,
     )  # fmt: skip
+
+
+def _one_id_a_text(clips: Sequence[Clip]) -> Iterator[Clip]:
+    """The clips; those of one text, as in several emotions, with the sentence's id of the first of them."""
+    ids: dict[str, str] = {}
+    for clip in clips:
+        text = " ".join(clip.text.casefold().split())
+        yield replace(clip, sentence=ids.setdefault(text, clip.sentence)) if text else clip
 
 
 def _fitted(corpus: SpeechCorpus, made: Sequence[PreparedClip], *, fps: float) -> Normalisation:

@@ -114,6 +114,16 @@ def test_the_same_text_is_no_other_clip(prepared: Prepared) -> None:
     assert report.notes == ("same-subject-other-clip: no driver for 9 of 9 clips, such as t_00; left out",)
 
 
+def test_a_text_with_two_ids_is_one_sentence(corpus: SpeechCorpus, tmp_path: Path) -> None:
+    """As where a sentence is said in several emotions, each with an id of its own."""
+    texts = {"00": "Good morning.", "01": " good  Morning.", "02": ""}
+    clips = tuple(replace(clip, text=texts[clip.sentence]) for clip in corpus.clips)
+    twice = prepare(replace(corpus, clips=clips), encoder=LogMel(), fps=30.0, cache=tmp_path)
+    by_name = {clip.name: clip for clip in twice.clips}
+    assert [each.name for each in drivers(twice, by_name["t_00"], "same-subject-other-clip")] == ["t_02"]
+    assert len(drivers(twice, by_name["t_02"], "same-subject-other-clip")) == 2
+
+
 def test_an_oracle_makes_no_error_and_a_stranger_makes_some(report: Report) -> None:
     for name in ("lip_max", "lip_mean", "upper_max", "face_max", "mesh_mean", "lve_codetalker", "fve_mmhead"):
         assert report.number(name, "self").value == pytest.approx(0, abs=1e-4)
