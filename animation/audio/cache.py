@@ -66,7 +66,7 @@ def read_tokens(path: Path, *, n_audio: int) -> Tokens | None:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return None
         return _parsed(path.read_bytes(), n_audio)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError, struct.error):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError, struct.error):
         return None
 
 

@@ -52,7 +52,9 @@ def speech_samples(sound: Sound) -> Float32[np.ndarray, "n_samples"]:
 def check_sound(sound: Sound) -> None:
     """Raises InputError where a sound has no samples, some that cannot be, or a rate that cannot be."""
     if not LEAST_RATE_HZ <= sound.rate_hz <= MOST_RATE_HZ:
-        raise InputError(f"a sound has {sound.rate_hz} samples a second", hint="speech has 8 000 to 96 000")
+        raise InputError(
+            f"a sound has {sound.rate_hz} samples a second", hint=f"speech has {LEAST_RATE_HZ} to {MOST_RATE_HZ}"
+        )
     if not np.isfinite(sound.start_s):
         raise InputError("a sound begins at no time that is a number", hint="check where the clip comes from")
     if not len(sound.samples):

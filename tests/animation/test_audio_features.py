@@ -24,6 +24,7 @@ from animation.audio.speech_file import open_speech_file
 from animation.data.check import sound_mistakes
 from animation.data.clip import Sound
 from animation.data.sound_files import read_sound
+from animation.use.features import FrameFeatures
 from mmface4d.errors import InputError
 from tests.animation.toy_corpus import toy_corpus
 
@@ -149,11 +150,40 @@ def ramp(count: int) -> Tokens:
     return Tokens(times_s[:, None].astype(np.float32), times_s)
 
 
+class Telling(Counting):
+    """Tokens whose value is the instant that they stand for."""
+
+    def tokens(self, samples: Float32[np.ndarray, "n_samples"]) -> Tokens:
+        return ramp(token_count(len(samples)))
+
+
 @given(st.integers(2, 200), st.sampled_from([25.0, 29.97, 30.0, 60.0]), st.integers(1, 100))
 def test_a_frame_gets_what_lies_around_its_instant(count: int, fps: float, n_frames: int) -> None:
     times_s = np.arange(n_frames) / fps
     expected = np.clip(times_s, 0.0125, token_times_s(count)[-1])
     np.testing.assert_allclose(align(ramp(count), times_s)[:, 0], expected, atol=1e-6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    n_samples=st.integers(400, 60_000), fps=st.sampled_from([25.0, 29.97, 30.0, 50.0, 60.0]),
+    start_s=st.floats(-1, 1), step=st.integers(1, 50), piece=st.integers(1, 60),
+)  # fmt: skip
+def test_a_clip_of_any_length_hears_every_frame_at_its_instant(
+    n_samples: int, fps: float, start_s: float, step: int, piece: int
+) -> None:
+    """In one and stretch by stretch, from pieces of tokens; before the first and after the last token, theirs."""
+    tokens = ramp(token_count(n_samples))
+    times_s = np.arange(max(round(n_samples / 16_000 * fps), 1)) / fps
+    expected = np.clip(times_s - start_s, 0.0125, (320 * ((n_samples - 400) // 320) + 200) / 16_000)
+    sound = Sound(np.zeros(n_samples, np.float32), 16_000, start_s)
+    whole = speech_features(sound, times_s, encoder=Telling())
+    np.testing.assert_allclose(whole[:, 0], expected, atol=1e-6)
+    cuts = range(0, len(tokens.values), piece)
+    pieces = (Tokens(tokens.values[k : k + piece], tokens.times_s[k : k + piece]) for k in cuts)
+    features = FrameFeatures(pieces, fps=fps, start_s=start_s)
+    stretches = [features.rows(k, min(k + step, len(times_s))) for k in range(0, len(times_s), step)]
+    np.testing.assert_array_equal(np.concatenate(stretches), whole)
 
 
 def test_a_token_on_an_instant_is_taken_bit_by_bit() -> None:
@@ -352,6 +382,7 @@ def entry(about: object, body: bytes = b"") -> bytes:
         entry({"shape": [-1, 80], "sha256": ""}),
         entry({"shape": [0, 80], "sha256": hashlib.sha256().hexdigest()}),
         entry({"shape": "80", "sha256": ""}),
+        entry({"shape": [float("inf"), 80], "sha256": ""}),
         entry([1, 2]),
         MAGIC + struct.pack("<I", 0xFFFFFFFF),
         MAGIC + struct.pack("<I", 60_000) + b"[" * 60_000,
