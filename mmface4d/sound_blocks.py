@@ -1,5 +1,6 @@
 """Sound files in blocks, and which of them end before their head says."""
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,11 @@ from mmface4d.errors import InputError
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
+
+AGAIN = "fetch or make it again"
+# what libsndfile notes of a WAV that has fewer bytes of samples than its head says; it reads on without a word
+SHORT_WAV = re.compile(r"^data\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+UNKNOWN_LENGTH = 0x7FFF0000  # and above: a program that wrote into a pipe, and could not know
 
 
 def whole_blocks(
@@ -24,4 +30,7 @@ def whole_blocks(
         read += len(block)
         yield block
     if read < file.frames:
-        raise InputError(f"{file.name} is cut short: {read} of {file.frames} samples", hint="fetch or make it again")
+        raise InputError(f"{file.name} is cut short: {read} of {file.frames} samples", hint=AGAIN)
+    for said, found in SHORT_WAV.findall(file.extra_info):
+        if int(said) < UNKNOWN_LENGTH:
+            raise InputError(f"{file.name} is cut short: {found} of {said} bytes", hint=AGAIN)

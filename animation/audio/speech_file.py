@@ -82,9 +82,9 @@ def sound_blocks(path: Path, *, size: int = BLOCK_SAMPLES) -> Iterator[tuple[Flo
     """Blocks of a file's samples, the mean of all channels, and their rate; raises InputError that names the file."""
     import soundfile
 
-    if not path.is_file():
-        raise InputError(f"{path} does not exist", hint="give the sound file itself")
     try:
+        if not path.is_file():
+            raise InputError(f"{path} does not exist", hint="give the sound file itself")
         with soundfile.SoundFile(path) as file:
             rate, wanted = int(file.samplerate), int(file.frames)
             if wanted > MOST_SAMPLES or not LEAST_RATE_HZ <= rate <= MOST_RATE_HZ:

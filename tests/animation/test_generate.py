@@ -25,6 +25,7 @@ from animation.data.batch import Style
 from animation.data.batches import clip_batch
 from animation.data.clip import Sound
 from animation.data.prepared import prepare
+from animation.data.sound_files import read_sound
 from animation.metrics.evaluate import predict
 from animation.training.checkpoint import Trained
 from animation.training.styles import STYLES_FILE, read_styles, write_styles
@@ -218,6 +219,23 @@ def test_damaged_sounds_are_refused(tmp_path: Path) -> None:
     trained = toy_trained()
     with pytest.raises(InputError, match="too short"):
         list(animate(trained, Sound(voice(0.02), RATE_HZ), template=TEMPLATE, style=random_style()))
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_a_wav_that_is_cut_short_is_told_and_one_of_unknown_length_is_read(tmp_path: Path, subtype: str) -> None:
+    path, samples = tmp_path / "a.wav", voice(1.0)
+    soundfile.write(path, samples, 16_000, subtype=subtype)
+    data = bytearray(path.read_bytes())
+    path.write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"a\.wav is cut short"), open_speech_file(path):
+        pass
+    with pytest.raises(InputError, match=r"a\.wav is cut short"):
+        read_sound(path)
+    place = data.index(b"data") + 4
+    data[4:8] = data[place : place + 4] = b"\xff" * 4  # what a program writes into a pipe
+    path.write_bytes(data)
+    with open_speech_file(path) as heard:
+        assert heard.speech.n_samples == len(samples)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
