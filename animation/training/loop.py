@@ -87,6 +87,8 @@ class Loop:
             return State(Count(), {}, None, None, {}, curves, {})
         try:
             self.model.load_state_dict(state.weights)
+            if state.precision:  # between two stages too; other precisions have none
+                self._fabric.strategy.precision.load_state_dict(state.precision)
             Curves.from_json(state.curves)
             if not 0 <= state.count.stage < len(self.stages):
                 raise InputError(f"there is no stage {state.count.stage}", hint=DAMAGED)
@@ -116,6 +118,8 @@ class Loop:
                 self._save(optimiser)
         if validated != self.count.update:
             self._validate(stage)
+        if not self._is_last_stage and self._summed():  # or they would be told as the next stage's
+            self._log(stage, rate=optimiser.param_groups[0]["lr"])
         return self._end_stage(stage, optimiser, why=why)
 
     def _set_up(self, stage: str) -> tuple[Any, Any]:
@@ -132,7 +136,6 @@ class Loop:
                 optimiser.load_state_dict(self._optimiser_state)
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(f"the state in {self._folder} is damaged: {error}", hint=DAMAGED) from error
-            self._fabric.strategy.precision.load_state_dict(self._state.precision)
             self._optimiser_state = None
         wrapped.train()
         return wrapped, optimiser

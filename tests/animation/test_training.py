@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning_fabric.plugins.precision import Precision
 from safetensors.torch import load_file
 
 from animation.data.batches import training_batches
@@ -399,6 +400,35 @@ def test_curves_and_card_say_what_was_measured(run: Train) -> None:
     assert "Not measured on test subjects" in card
     best = min(point.values["face_mean_mm"] for point in curves.validation[1:])
     assert f"{best:.4g}" in card
+
+
+def test_no_loss_is_told_as_that_of_another_stage(run: Train) -> None:
+    """Stages of 7 updates, a point every 5."""
+    more = {"budget": {"updates": 14}, "validation": {"every_updates": 50, "clips": 1}}
+    curves = Curves.from_json(read_json(run("seven", settings("meshtalk", **more)).folder / "curves.json"))
+    assert [(point.stage, point.update) for point in curves.training] == [("latent", 5), ("latent", 7), ("prior", 5)]
+    latent, prior = ({name for point in curves.training if point.stage == stage for name in point.values}
+                     for stage in ("latent", "prior"))  # fmt: skip
+    assert latent & prior == {LOSS, "rate"}
+
+
+def test_the_scale_of_half_precision_goes_on_between_two_stages(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken_up, update = [], Loop._update
+
+    def broken(self: Loop, *arguments: Any, **more: Any) -> None:
+        if self.count.stage == 1:
+            raise MemoryError
+        update(self, *arguments, **more)
+
+    monkeypatch.setattr(Precision, "load_state_dict", lambda _, state: taken_up.append(state))
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(Precision, "state_dict", lambda _: {"scale": 2.0})
+        patch.setattr(Loop, "_update", broken)
+        run("half", settings("meshtalk"))
+    run("half", settings("meshtalk"), resume=True)
+    assert taken_up == [{"scale": 2.0}]
+    run("half", settings("meshtalk"), resume=True)  # where there is none, there is nothing to go on with
+    assert taken_up == [{"scale": 2.0}]
 
 
 def test_a_card_does_not_outlive_its_weights(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
