@@ -1,7 +1,7 @@
 """The synthetic corpus: what it claims of itself is so."""
 
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from animation.data.corpus import NEEDED_MASKS
 from animation.data.folder import read_folder, write_folder
 from animation.data.synthetic import make_corpus
 from animation.data.synthetic.acting import act
-from animation.data.synthetic.corpus import Cast, Performance
+from animation.data.synthetic.corpus import VERSION, Cast, Performance
 from animation.data.synthetic.delivery import deliver
 from animation.data.synthetic.face import INNER_LIPS_M, MOTIONS, synthetic_face
 from animation.data.synthetic.script import sentence
@@ -80,6 +80,23 @@ def test_the_same_seed_gives_the_same_corpus_and_more_subjects_change_nobody() -
         assert samples.tobytes() == second.sound().samples.tobytes()
         assert first.n_frames != fourth.n_frames or not np.array_equal(frames, fourth.frames(0, fourth.n_frames))
         np.testing.assert_array_equal(one.templates[first.subject], more.templates[third.subject])
+
+
+def test_fingerprints_tell_apart_what_differs() -> None:
+    make = partial(make_corpus, subjects=4, sentences=2)
+    corpora = [make(n_verts=100), make(n_verts=100, seed=1), make(n_verts=101), make(n_verts=100, fps=25.0)]
+    found = [clip.fingerprint for corpus in corpora for clip in corpus.clips]
+    assert len(set(found)) == len(found) == 32
+    assert [clip.fingerprint for clip in make(n_verts=100).clips] == found[:8]
+
+
+def test_a_version_of_the_corpus_stays_what_it_is() -> None:
+    """Where this fails, raise VERSION: what was prepared of these clips is known by it."""
+    clip = make_corpus(subjects=4, sentences=2, n_verts=120, seed=3).clips[5]
+    frames, samples = (each.astype(np.float64) for each in (clip.frames(0, clip.n_frames), clip.sound().samples))
+    moved_m = float(np.abs(frames[30] - frames[10]).sum())
+    assert (VERSION, clip.name, clip.n_frames, len(samples)) == (1, "subject002_s500005", 54, 29_093)
+    assert (moved_m, np.abs(samples).sum()) == pytest.approx((0.6748459, 898.44432), rel=1e-5)
 
 
 def test_frames_may_be_read_in_pieces() -> None:

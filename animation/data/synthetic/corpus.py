@@ -17,6 +17,7 @@ from animation.data.synthetic.voice import RATE_HZ, speak
 from mmface4d.arrays import Vertices
 from mmface4d.errors import UsageError
 
+VERSION = 1  # to be raised when the same seed gives other frames or sounds
 SUBJECTS, SENTENCES, N_VERTS, FPS = 34, 8, 400, 30.0
 # of 34 subjects 24 train, 4 validate and 6 test
 VALIDATION_SHARE, TEST_SHARE = 4 / 34, 6 / 34
@@ -74,9 +75,11 @@ class Performance:
     def clip(self, said: Sentence) -> Clip:
         """As models see it."""
         name = f"{self.speaker.name}_{said.id}"
+        # the seed tells who says what; numpy may draw other numbers from it in another version
+        made_of = f"synthetic {VERSION} numpy {np.__version__} {self.face.topology.n_verts} {self.fps!r}"
         return Clip(
             name, self.speaker.name, said.id, self.fps, self.n_frames, frames=self.frames, sound=self.sound,
-            text=said.text,
+            text=said.text, fingerprint=f"{made_of} {self.sound_seed}",
         )  # fmt: skip
 
 
