@@ -51,8 +51,8 @@ def make_speech_lab(folder: Path, *, actors: int, sentences: int, seed: int) -> 
 
 
 def actor_seed(subject: str, *, seed: int) -> int:
-    """Of the actor P01, P02, ... of a lab; also where a take of somebody is missing."""
-    return seed + int(subject[1:]) - 1
+    """Of the actor P01 (of clips: virtual-P01), P02, ... of a lab; also where a take of somebody is missing."""
+    return seed + int(subject.rpartition("P")[2]) - 1
 
 
 def _make_session(path: Path, script: list[ScriptItem], *, seed: int) -> None:

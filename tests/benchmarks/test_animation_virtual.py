@@ -76,4 +76,5 @@ def test_the_frames_that_are_shown_are_open_and_closed_by_turns(scripts: tuple[A
 
 
 def test_an_actor_keeps_its_seed_where_another_ones_take_is_missing(scripts: tuple[Any, Any]) -> None:
-    assert [scripts[1].actor_seed(subject, seed=11) for subject in ("P01", "P02", "P10")] == [11, 12, 20]
+    names = ("P01", "virtual-P02", "virtual-P10")  # of a session, and of a lab's clips
+    assert [scripts[1].actor_seed(subject, seed=11) for subject in names] == [11, 12, 20]
