@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmface4d.arrays import Faces, Vertices
-from mmface4d.errors import InputError, UsageError
+from mmface4d.errors import ConsentError, InputError, UsageError
 from mmface4d.names import safe_name
 from mmface4d.npy import map_npy
 from mmface4d.ply import read_ply
 from mmface4d.sequence import load_sequence
-from mmface4d.withdrawal import refuse_withdrawn
 
 if TYPE_CHECKING:
     from animation.data.batch import Style
@@ -84,18 +83,19 @@ def in_data(text: str) -> tuple[Path | None, str]:
 def sequence_clip(path: Path) -> "tuple[Clip, Vertices]":
     """A mesh sequence as a silent clip with the head held still, and the neutral face of whom it shows.
 
-    Raises InputError where the sequence cannot be used, ConsentError where the person has withdrawn.
+    Raises InputError where the sequence cannot be used, ConsentError where the person does not let it out (any more).
     """
     from animation.data.clip import Clip
+    from corpus.dataset.consent import scopes_of_sequence
     from corpus.dataset.gather import model_of
-    from mmface4d.sequence_clips import LOST, regions_of
+    from mmface4d.sequence_clips import LOST, NO_MESH, regions_of
     from mmface4d.steady_clips import MOST_LOST_S, SteadyFrames, frames_on_beat, longest_lost_s
     from mmface4d.subject_templates import Spoken, calm_face
 
-    refuse_withdrawn(path)
     sequence = load_sequence(path)
-    if named := str(sequence["take"]) if "take" in sequence else "":
-        refuse_withdrawn(path.parent / named)
+    scopes = scopes_of_sequence(path, sequence.take_name)
+    if scopes is not None and "mesh" not in scopes:
+        raise ConsentError(f"{path}: {NO_MESH}", hint="give another sequence")
     n_frames, fps = frames_on_beat(sequence)
     if longest_lost_s(sequence) > MOST_LOST_S:
         raise InputError(f"{path}: {LOST}", hint="give another sequence")

@@ -28,15 +28,18 @@ from corpus.presets.clip import open_clip
 from corpus.presets.sound import cut_sound
 from mmface4d.cli import main
 from mmface4d.files import file_sha256, write_json
+from mmface4d.lab import create_lab
 from mmface4d.mesh_text import obj_text, ply_bytes
 from mmface4d.npz import write_npz
 from mmface4d.sequence import load_sequence
 from mmface4d.sequence_clips import masks_of, regions_of
+from mmface4d.subject import write_subject
 from mmface4d.withdrawal import MARK
 from tests.animation.test_generate import SAME_M, voice
 from tests.animation.toy_corpus import grid, toy_corpus
 from tests.animation.toy_models import SMALL
 from tests.animation.toy_trained import audio2face, saved, toy_trained
+from tests.corpus.small_lab import CONSENT, TODAY, add_session, person, sentences
 from tests.corpus.talking_head import write_spoken
 
 CORPUS = toy_corpus(sentences=2, n_frames=30)
@@ -241,6 +244,30 @@ def test_who_has_withdrawn_shows_no_manner(place: Path, capsys: pytest.CaptureFi
     for given in (["--style", "lab/one.npz", "--template", "toy:s4"], ["--template", "lab/one.npz"]):
         assert run("speech.wav", "--checkpoint", "run", *given, "-o", "a.npz") == 3
         assert "is withdrawn" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("scopes", "change", "said"),
+    [
+        (("mesh",), {}, "has 9548 vertices"),  # it may be used, but is of another mesh
+        (("mesh",), {"consent": CONSENT.model_copy(update={"until": CONSENT.date})}, "consent expired"),
+        (("mesh",), {"withdrawn": TODAY}, "consent withdrawn"),
+        (("audio",), {}, "does not cover meshes"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_consent_of_today_says_whether_a_manner_is_shown(
+    place: Path, capsys: pytest.CaptureFixture[str], scopes: tuple[str, ...], change: dict, said: str
+) -> None:
+    lab = create_lab(place / "lab")
+    session = add_session(lab, person("P07"), script=sentences(1))
+    write_subject(lab.subjects / "P07.json", person("P07", *scopes).model_copy(update=change))
+    (path,) = (session / "sequences").glob("*.npz")
+    shutil.copy(path, "copy.npz")  # which names its take
+    for given in (path, "copy.npz"):
+        words = ["--checkpoint", "run", "--template", "toy:s4", "--style", given]
+        assert run("speech.wav", *words, "-o", "a.npz") == 3
+        assert said in capsys.readouterr().err
 
 
 @pytest.mark.slow
