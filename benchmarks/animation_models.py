@@ -116,8 +116,9 @@ def _errors(report: dict[str, Any]) -> dict[str, dict[str, float]]:
     return out
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {"mean": round(mean(values), 4), "sd": round(stdev(values), 4) if len(values) > 1 else 0.0}
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    """`sd` is None where one value tells nothing of it."""
+    return {"mean": round(mean(values), 4), "sd": round(stdev(values), 4) if len(values) > 1 else None}
 
 
 def table(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -159,7 +160,7 @@ def ablations(runs: list[dict[str, Any]]) -> dict[str, Any]:
     one = {(each["of"], each["seed"]): each for each in runs}
     seeds = _seeds(runs)
 
-    def worse(name: str, metric: str) -> dict[str, float]:
+    def worse(name: str, metric: str) -> dict[str, Any]:
         pairs = [(one[name, seed]["errors"][STYLE], one[OURS, seed]["errors"][STYLE]) for seed in seeds]
         return _spread([theirs[metric] / ours[metric] - 1 for theirs, ours in pairs])
 

@@ -50,8 +50,9 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
         yield "| " + " | ".join(row) + " |"
 
 
-def _spread(value: dict[str, float], factor: int, digits: int) -> str:
-    return f"{factor * value['mean']:.{digits}f} ± {factor * value['sd']:.{digits}f}"
+def _spread(value: dict[str, Any], factor: int, digits: int) -> str:
+    told = [value[name] for name in ("mean", "sd") if value[name] is not None]
+    return " ± ".join(f"{factor * each:.{digits}f}" for each in told)
 
 
 def _range(values: Sequence[int | float]) -> str:

@@ -98,6 +98,21 @@ def test_the_tables_show_every_number_once(race: Any) -> None:
     assert len({line.count("|") for line in lines if line.startswith("| ") and "without" in line}) == 2
 
 
+def test_one_seed_has_no_spread(race: Any) -> None:
+    one = [each for each in runs(race) if each["seed"] == 0]
+    errors = dict.fromkeys(race.METRICS, 6.0)
+    found = {
+        "still": errors, "references": {},
+        **{kind: race.table(one) for kind in ("equal updates", "equal time")},
+        **{f"margins at {kind}": race.margins(one, race.RIVALS) for kind in ("equal updates", "equal time")},
+        "ablations": race.ablations(one),
+    }  # fmt: skip
+    assert race.table(one)["audio2face"][race.STYLE]["lip_max"] == {"mean": 2.0, "sd": None}
+    lines = race.markdown(found).splitlines()
+    assert "| audio2face, equal time | 400 | 50 | 2.00 | 2.00 | 2.00 | 2.00 |" in lines
+    assert not any("±" in line for line in lines if line.startswith("|"))
+
+
 def test_a_folder_of_other_settings_is_refused(race: Any, tmp_path: Path) -> None:
     race.same_settings(tmp_path / "work", {"rate": 1e-3, "crop": 60})
     race.same_settings(tmp_path / "work", {"crop": 60, "rate": 1e-3})
