@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterable
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}")
+MOST_LETTERS = 64  # of a plain name
 
 
 def safe_name(text: str) -> str:
@@ -15,11 +16,12 @@ def safe_name(text: str) -> str:
 def plain_names(names: Iterable[str]) -> dict[str, str]:
     """By name one of letters and digits only, which no other has: for loaders that cut names at underscores.
 
-    `wav` is written large in them, because those loaders find a mesh by replacing it in the sound's name.
+    They are short enough for a sentence's number behind them. `wav` is written large in them, because those loaders
+    find a mesh by replacing it in the sound's name.
     """
     plain: dict[str, str] = {}
     for name in names:
-        letters = "".join(letter for letter in name if letter.isascii() and letter.isalnum())
+        letters = "".join(letter for letter in name if letter.isascii() and letter.isalnum())[:MOST_LETTERS]
         plain[name] = unused_name((letters or "subject").replace("wav", "WAV"), plain.values())
     return plain
 

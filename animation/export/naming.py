@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from animation.data.clip import Clip
 from animation.data.corpus import SPLITS, SpeechCorpus, Split
-from mmface4d.errors import UsageError
+from mmface4d.errors import InputError, UsageError
+from mmface4d.frame_rates import LEAST_FPS, MOST_FPS
 from mmface4d.names import plain_names, unused_name
 
 
@@ -35,10 +36,13 @@ def numbered(corpus: SpeechCorpus, *, room: Mapping[Split, range] | None = None)
 
     With `room`, numbers are those that the loader reads of a split. Who has more sentences than that goes by several
     names, P01 and P01x2, because the loader would leave the rest out without a word. Raises UsageError where there is
-    no clip.
+    no clip, InputError where one has a rate that no recording has.
     """
     if not corpus.clips:
         raise UsageError(f"{corpus.origin} has no clip to export", hint="see what is in it with: mmface4d clips show")
+    for clip in corpus.clips:
+        if not LEAST_FPS <= clip.fps <= MOST_FPS:
+            raise InputError(f"{clip.name}: it has {clip.fps:g} frames a second", hint="leave it out")
     theirs: dict[str, list[Clip]] = defaultdict(list)
     for clip in corpus.clips:
         theirs[clip.subject].append(clip)

@@ -29,12 +29,15 @@ MAP_FILE = "map.json"
 def blocks(clip: Clip, *, n_verts: int) -> Iterator[Float32[np.ndarray, "n_read n_verts 3"]]:
     """The clip's frames a few at a time, metres; raises InputError that names it where one cannot be used."""
     for start in range(0, clip.n_frames, BLOCK_FRAMES):
-        frames = clip.frames(start, min(start + BLOCK_FRAMES, clip.n_frames))
+        stop = min(start + BLOCK_FRAMES, clip.n_frames)
+        frames = clip.frames(start, stop)
         if frames.shape[1:] != (n_verts, 3):
             raise InputError(
                 f"{clip.name}: its frames are {frames.shape[1:]}, its topology has {n_verts} vertices",
                 hint="leave it out",
             )
+        if len(frames) != stop - start:
+            raise InputError(f"{clip.name}: it has fewer frames than it says, {clip.n_frames}", hint="leave it out")
         if not np.isfinite(frames).all():
             raise InputError(
                 f"{clip.name}: frames from {start} on have vertices that are no numbers", hint="leave it out"

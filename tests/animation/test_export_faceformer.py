@@ -117,17 +117,20 @@ def test_facediffusers_evaluation_finds_the_regions(tmp_path: Path) -> None:
         assert found == corpus.topology.masks[mask].vertices.tolist()
 
 
-def odd_names() -> SpeechCorpus:
-    """Subjects whose names trip loaders."""
-    corpus = toy_corpus(sentences=1)
-    subjects = ("F_01", "F01", "wavy", "说话")
-    new = dict(zip(corpus.templates, subjects, strict=True))
+def renamed(corpus: SpeechCorpus, new: dict[str, str]) -> SpeechCorpus:
+    """The corpus with other subjects' names."""
     return replace(
         corpus,
         clips=tuple(replace(clip, subject=new[clip.subject]) for clip in corpus.clips),
         templates={new[subject]: template for subject, template in corpus.templates.items()},
         splits={new[subject]: split for subject, split in corpus.splits.items()},
     )
+
+
+def odd_names() -> SpeechCorpus:
+    """Subjects whose names trip loaders."""
+    corpus = toy_corpus(sentences=1)
+    return renamed(corpus, dict(zip(corpus.templates, ("F_01", "F01", "wavy", "说话"), strict=True)))
 
 
 @pytest.mark.parametrize("layout", ["faceformer-vocaset", "facediffuser"])
@@ -228,16 +231,26 @@ def other_frames(start: int, stop: int) -> np.ndarray:
     return np.zeros((stop - start, 26, 3), np.float32)
 
 
+def test_long_names_are_shortened_and_led_back(tmp_path: Path) -> None:
+    corpus = toy_corpus(sentences=1)
+    long = renamed(corpus, {subject: subject[1:] * 90 + "-" + subject for subject in corpus.templates})
+    root, _ = export(long, tmp_path / "out", "faceformer-vocaset")
+    assert read_vocaset(root).splits == long.splits
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     ("how", "told"),
     [
+        ({"fps": 1e-9}, "s2_01: .*frames a second"),
+        ({"fps": 5000.0}, "s2_01: .*frames a second"),
+        ({"n_frames": 60}, "s2_01: .*fewer frames than it says"),
         ({"frames": nan_frames}, "s2_01: .*no numbers"),
         ({"frames": other_frames}, "s2_01: .*25 vertices"),
         ({"sound": lambda: Sound(np.full(9, np.nan, np.float32), 16_000)}, "s2_01: .*no numbers"),
         ({"sound": lambda: Sound(np.zeros(0, np.float32), 16_000)}, "s2_01: .*no samples"),
     ],
-    ids=["nan", "topology", "nan sound", "no sound"],
+    ids=["slow", "fast", "cut", "nan", "topology", "nan sound", "no sound"],
 )
 def test_a_broken_clip_is_named_and_leaves_nothing(tmp_path: Path, layout: str, how: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match=told):
