@@ -99,7 +99,9 @@ def _sparse_to_dense(held: HeldSparse) -> np.ndarray:
         raise ModelError("a sparse matrix is damaged", hint="fetch the file again") from error
 
 
-class _ArraysOnly(pickle.Unpickler):
+class _ArraysOnly(pickle._Unpickler):
+    """In Python, whose memo is a dict: the one in C makes room for as many entries as ten bytes of a file ask for."""
+
     def find_class(self, module_name: str, global_name: str) -> Any:
         if (module_name, global_name) in _ADMITTED:
             return _ADMITTED[module_name, global_name]

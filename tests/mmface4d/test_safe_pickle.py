@@ -1,6 +1,7 @@
 """Pickles of arrays, by whoever wrote them: numbers come out as they are, anything else is refused."""
 
 import pickle  # noqa: TID251  (what the reader must survive)
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,17 @@ def test_other_types_are_refused(tmp_path: Path, code: str) -> None:
 def test_content_that_does_not_fit_is_refused(tmp_path: Path, content: Any, shape: Any) -> None:
     with pytest.raises(ModelError):
         read(tmp_path / "a.pkl", [array(kind("f8"), content, shape=shape)])
+
+
+def test_numbers_of_what_is_remembered_need_no_memory(tmp_path: Path) -> None:
+    number = (1 << 24).to_bytes(4, "little")
+    (tmp_path / "a.pkl").write_bytes(b"\x80\x02]" + b"r" + number + b"0" + b"j" + number + b".")
+    tracemalloc.start()
+    try:
+        assert read_pickle(tmp_path / "a.pkl") == []
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @given(at=st.integers(0, 10_000), byte=st.integers(0, 255), cut=st.booleans())
