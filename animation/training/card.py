@@ -1,12 +1,14 @@
 """The model's card: what it is, what it was trained on and under which terms, how good it was measured to be."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from animation.metrics.report import STILL, Number, Report
 from animation.metrics.report_text import FIRST
+from animation.models.interface import LOSS
 from animation.training.checkpoint import ModelConfig, read_config
-from animation.training.curves import Point, read_curves
+from animation.training.curves import read_curves
 from animation.training.preprocessing import Preprocessing, read_preprocessing
 from mmface4d.files import atomic_path
 
@@ -33,7 +35,7 @@ def write_card(folder: Path, *, reports: Sequence[Report] = ()) -> None:
         "## Terms",
         _terms(config),
         "## How good it is",
-        *_measured(folder, reports),
+        *_measured(folder, config, reports),
     ]
     with atomic_path(folder / CARD_FILE) as partial:
         partial.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
@@ -75,9 +77,9 @@ def _terms(config: ModelConfig) -> str:
     return f"{said or NO_LICENCE} {RIGHTS}"
 
 
-def _measured(folder: Path, reports: Sequence[Report]) -> list[str]:
+def _measured(folder: Path, config: ModelConfig, reports: Sequence[Report]) -> list[str]:
     parts = [part for report in reports for part in _report(report)] or [UNMEASURED]
-    return parts + _validation(folder)
+    return parts + _validation(folder, config)
 
 
 def _report(report: Report) -> list[str]:
@@ -96,21 +98,21 @@ def _row(number: Number) -> tuple[str, ...]:
     return number.title, value, interval, mask, number.pooling, number.protocol, str(number.n_sequences)
 
 
-def _validation(folder: Path) -> list[str]:
+def _validation(folder: Path, config: ModelConfig) -> list[str]:
     """What decided when to stop: of no use for comparisons, because the best of many was taken."""
     curves = read_curves(folder)
     points = [] if curves is None else curves.validation
     points = [point for point in points if point.stage == points[-1].stage]
-    names = list(dict.fromkeys(name for point in points for name in point.values))
-    best = [(name.replace("_", " "), f"{min(_values(points, name)):.4g}") for name in names]
-    if not best:
+    if not points:
         return []
-    lead = "Best of the validations while it trained, by which the weights were chosen (so not for comparisons):"
-    return [lead, _table(("measure", "best"), best)]
-
-
-def _values(points: Iterable[Point], name: str) -> list[float]:
-    return [point.values[name] for point in points if name in point.values]
+    settings = config.training.get("validation")
+    measure = settings.get("measure") if isinstance(settings, dict) else None
+    best = min(points, key=lambda point: point.values.get(str(measure), point.values.get(LOSS, math.inf)))
+    lead = "The validation, while it trained, by which the weights were chosen (so not for comparisons):"
+    return [
+        lead,
+        _table(("measure", "value"), [(name.replace("_", " "), f"{v:.4g}") for name, v in best.values.items()]),
+    ]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

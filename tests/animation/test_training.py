@@ -402,6 +402,16 @@ def test_curves_and_card_say_what_was_measured(run: Train) -> None:
     assert f"{best:.4g}" in card
 
 
+def test_a_card_tells_what_its_weights_were_measured_to_be(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not the best of each measure, which no weights may ever have had."""
+    values = iter(
+        [{LOSS: 7.0, "face_mean_mm": 2.0, "lips_max_mm": 6.5}, {LOSS: 1.5, "face_mean_mm": 3.0, "lips_max_mm": 4.5}]
+    )
+    monkeypatch.setattr("animation.training.validation.Validator.measure", lambda *_, **__: next(values))
+    card = (run("two", settings()).folder / "README.md").read_text()
+    assert all(told in card for told in ("| loss | 7 |", "| face mean mm | 2 |", "| lips max mm | 6.5 |"))
+
+
 def test_no_loss_is_told_as_that_of_another_stage(run: Train) -> None:
     """Stages of 7 updates, a point every 5."""
     more = {"budget": {"updates": 14}, "validation": {"every_updates": 50, "clips": 1}}
@@ -421,10 +431,11 @@ def test_the_scale_of_half_precision_goes_on_between_two_stages(run: Train, monk
         update(self, *arguments, **more)
 
     monkeypatch.setattr(Precision, "load_state_dict", lambda _, state: taken_up.append(state))
-    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+    with monkeypatch.context() as patch:
         patch.setattr(Precision, "state_dict", lambda _: {"scale": 2.0})
         patch.setattr(Loop, "_update", broken)
-        run("half", settings("meshtalk"))
+        with pytest.raises(MemoryError):
+            run("half", settings("meshtalk"))
     run("half", settings("meshtalk"), resume=True)
     assert taken_up == [{"scale": 2.0}]
     run("half", settings("meshtalk"), resume=True)  # where there is none, there is nothing to go on with
