@@ -47,7 +47,10 @@ def clips() -> None:
 @click.option("--check", is_flag=True, help="Read every frame and every sound, and say what speaks against them.")
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
 def show(data: Path, check: bool, as_json: bool) -> None:
-    """Tell what DATA holds: a release, a lab, a clips folder, or a VOCASET- or BIWI-style folder."""
+    """Tell what DATA holds.
+
+    DATA is a release, a lab, a folder of mesh sequences, a clips folder, or a VOCASET- or BIWI-style folder.
+    """
     from mmface4d.animation_data import open_speech_corpus
 
     corpus = open_speech_corpus(data)

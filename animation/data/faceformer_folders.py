@@ -124,7 +124,7 @@ def _read(
     topology = Topology(layout.name, n_verts, _read_faces(path, n_verts), found)
     splits = split_subjects({clip.subject for clip in clips}, given=layout.splits)
     corpus = SpeechCorpus(
-        origin=path.name, topology=topology, clips=tuple(clips), splits=splits,
+        origin=path.resolve().name, topology=topology, clips=tuple(clips), splits=splits,
         templates={subject: templates[subject] for subject in splits},
         notes=_notes(topology, silent=len(found_stems) - len(stems), unnamed=_count(path) - len(found_stems)),
     )  # fmt: skip

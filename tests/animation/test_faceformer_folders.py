@@ -60,6 +60,11 @@ def test_vocaset_is_read_at_its_own_rate_with_its_own_splits(tmp_path: Path) -> 
     assert len(corpus.topology.masks["face"].vertices) == 25
 
 
+def test_a_folder_is_called_by_its_name_wherever_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(write(tmp_path, VOCASET_STEMS))
+    assert read_vocaset(Path()).origin == tmp_path.name
+
+
 def test_the_official_splits_are_disjoint_and_complete() -> None:
     assert len(VOCASET_SPLITS) == 12
     assert len(BIWI_SPLITS) == 14
