@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import cycle
 
 from mmface4d.page.markup import key
 from mmface4d.page.svg import nice, svg, text
@@ -48,10 +49,10 @@ def curve_plot(series: Sequence[Series], *, title: str, x_unit: str) -> str:
     """
     axes = _axes(series)
     marks = [_grid(axes, axes.low + part * (axes.high - axes.low)) for part in (0.0, 0.5, 1.0)]
-    marks += [_curve(axes, each, ink) for each, ink in zip(series, INKS, strict=False)]
+    marks += [_curve(axes, each, ink) for each, ink in zip(series, cycle(INKS), strict=False)]
     marks.append(text(LEFT, HEIGHT - 8, "0", "middle"))
     marks.append(text(WIDTH - RIGHT, HEIGHT - 8, f"{axes.last:g} {x_unit}", "end"))
-    legend = key(zip(INKS, (each.label for each in series), strict=False)) if len(series) > 1 else ""
+    legend = key(zip(cycle(INKS), (each.label for each in series), strict=False)) if len(series) > 1 else ""
     return f"<h3>{escape(title)}</h3>" + svg(marks, width=WIDTH, height=HEIGHT) + legend
 
 

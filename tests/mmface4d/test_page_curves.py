@@ -53,3 +53,9 @@ def test_names_are_told_as_texts() -> None:
     assert "<b>" not in figure
     assert "<i>" not in figure
     assert figure.count('class="key"') == 2
+
+
+def test_every_curve_is_drawn_however_many_there_are() -> None:
+    figure = curve_plot([Series(str(n), [0.0, 1.0], [0.0, float(n)]) for n in range(8)], title="", x_unit="")
+    assert len(heights(figure)) == 8
+    assert figure.count('class="key"') == 8
