@@ -40,6 +40,12 @@ def fdd(
     pairs = pairs_of(predicted, truth, length)
     if len(templates) != len(pairs):
         raise InputError(f"{len(pairs)} sequences have {len(templates)} templates", hint="give one for each")
+    for number, ((_, g), template) in enumerate(zip(pairs, templates, strict=True)):
+        if template.shape != g.shape[1:]:
+            raise InputError(
+                f"sequence {number} has {g.shape[1]} vertices, its template {len(template)}",
+                hint="give the neutral face of whom it shows, as a mesh of the same topology",
+            )
     found = [
         deviation(p, g, template, vertices=mask.vertices, squared=squared)
         for (p, g), template in zip(pairs, templates, strict=True)

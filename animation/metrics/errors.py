@@ -168,7 +168,7 @@ def pairs_of(
 
 
 def check_mask(mask: Mask, truth: Sequence[np.ndarray]) -> None:
-    n_verts = truth[0].shape[1] if truth else 0
+    n_verts = min((each.shape[1] for each in truth), default=0)
     if truth and (not len(mask.vertices) or mask.vertices.min() < 0 or mask.vertices.max() >= n_verts):
         raise InputError(
             f"the mask {mask.name} is empty or names vertices that a mesh of {n_verts} does not have",

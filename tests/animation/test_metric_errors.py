@@ -268,3 +268,16 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
     for vertices in ([], [3], [-1]):
         with pytest.raises(InputError, match="the mask lips is empty or names vertices"):
             lve([mesh], [mesh], Mask("lips", np.array(vertices, dtype=int)), **flags)
+    small = mesh[:, :1]
+    with pytest.raises(InputError, match="names vertices that a mesh of 1 does not have"):
+        lve([mesh, small], [mesh, small], mask, **flags)
+
+
+def test_a_template_of_another_mesh_is_refused() -> None:
+    mesh, mask = np.zeros((4, 3, 3), np.float32), Mask("upper_face", np.array([1]))
+    for n_verts in (2, 5):
+        with pytest.raises(InputError, match=f"sequence 1 has 3 vertices, its template {n_verts}"):
+            fdd(
+                [mesh, mesh], [mesh, mesh], mask, templates=[np.zeros((3, 3)), np.zeros((n_verts, 3))],
+                length="strict", **FDD_PRESETS["abs"],
+            )  # fmt: skip
