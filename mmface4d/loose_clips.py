@@ -100,7 +100,7 @@ def _add(gathering: Gathering, file: Path, names: "Counter[str]") -> str | None:
         language=str(said.get("language", "")), emotion=str(said.get("emotion", "")),
         fingerprint=f"{VERSION} {content_fingerprint(file)} {told}",
     )  # fmt: skip
-    gathering.add(clip, load, frames)
+    gathering.add(clip, load, frames, asked=sequence)
     return None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmface4d.errors import InputError
+from mmface4d.errors import ConsentError, InputError
 from mmface4d.frame_rates import MOST_FRAMES
 from mmface4d.lab import Lab
 from mmface4d.model_topology import model_topology
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 NO_SOUND = "the consent does not cover sound"
 NO_MESH = "the consent does not cover meshes"
 SILENT_TAKE = "the take has no sound"
-NOT_RECONSTRUCTED = "not reconstructed"
 DAMAGED = "the sequence or its take is damaged"
 LOST = f"the face was lost for more than {MOST_LOST_S:g} s"
 LAB_LICENCE = "not published: for the uses that the people recorded consented to"
@@ -43,10 +42,16 @@ class Gathering:
         self.clips: list[Clip] = []
         self.spoken: dict[str, list[Spoken]] = defaultdict(list)
         self.left_out: Counter[str] = Counter()
+        self.consented: list[tuple[Path, str]] = []
 
-    def add(self, clip: "Clip", load: Callable[[], MeshSequence], frames: SteadyFrames) -> None:
-        """Takes a clip in."""
+    def add(
+        self, clip: "Clip", load: Callable[[], MeshSequence], frames: SteadyFrames,
+        *, asked: MeshSequence | None = None,
+    ) -> None:  # fmt: skip
+        """Takes a clip in; `asked` is its sequence where it depends on a consent that may be withdrawn."""
         self.clips.append(clip)
+        if asked is not None:
+            self.consented.append((asked.path, asked.take_name))
         neutral = clip.emotion in ("", "neutral")
         self.spoken[clip.subject].append(Spoken(frames, load, clip.fingerprint, neutral))
 
@@ -67,7 +72,17 @@ class Gathering:
         return SpeechCorpus(
             origin=origin, topology=_topology(self.regions), clips=tuple(self.clips),
             templates=SubjectTemplates(self.spoken), splits=splits, licence=licence, notes=notes,
+            refuse_withdrawn=self._refuse_withdrawn,
         )  # fmt: skip
+
+    def _refuse_withdrawn(self) -> None:
+        """Raises ConsentError where consent to meshes and sound does not cover a sequence any more."""
+        from corpus.dataset.consent import scopes_of_sequence
+
+        for path, take in self.consented:
+            scopes = scopes_of_sequence(path, take)
+            if scopes is not None and not {"mesh", "audio"} <= scopes:
+                raise ConsentError(f"{path} may not be used any more", hint="run the same command again")
 
 
 def _topology(regions: "FaceRegions") -> "Topology":
@@ -127,7 +142,7 @@ def _why_not(item: "Item") -> str | None:
     if item.reason is not None:
         return item.reason
     missing = [reason for scope, reason in (("mesh", NO_MESH), ("audio", NO_SOUND)) if scope not in item.scopes]
-    return missing[0] if missing else None if item.sequence is not None else NOT_RECONSTRUCTED
+    return missing[0] if missing else item.lacking
 
 
 def _model_of(item: "Item", left_out: "Counter[str]") -> str | None:
@@ -165,7 +180,7 @@ def _add_of_lab(gathering: Gathering, item: "Item", names: "Counter[str]") -> No
         n_frames=n_frames, frames=frames, sound=lambda: _sound_of_take(path, take), text=sentence.text,
         language=sentence.language, emotion=sentence.emotion, fingerprint=fingerprint,
     )  # fmt: skip
-    gathering.add(clip, lambda: load_sequence(path), frames)
+    gathering.add(clip, lambda: load_sequence(path), frames, asked=sequence)
 
 
 def _has_sound(take: Path) -> bool:

@@ -1,7 +1,7 @@
 """What a model is trained and judged on: clips of one topology, templates, masks, and who is in which split."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -56,6 +56,7 @@ class SpeechCorpus:
     splits: Mapping[str, Split]  # by subject: splits are disjoint in identity
     licence: str = ""
     notes: tuple[str, ...] = ()  # what a user should know of it: what was left out, and why
+    refuse_withdrawn: Callable[[], None] = lambda: None  # raises ConsentError where consent does not cover it any more
 
     def of_split(self, split: Split) -> tuple[Clip, ...]:
         """The clips of a split's subjects, in the corpus' order."""

@@ -165,7 +165,8 @@ def _fingerprint(record: _ClipRecord, *files: Path) -> str:
 def write_folder(corpus: SpeechCorpus, path: Path) -> None:
     """Writes a corpus as a folder that must not exist and appears whole or not at all; one clip in memory at a time.
 
-    Raises InputError where the folder exists or a clip cannot be read, UsageError where names do not suit files.
+    Raises InputError where the folder exists or a clip cannot be read, UsageError where names do not suit files,
+    ConsentError where somebody withdraws meanwhile.
     """
     _refuse_names(corpus)
     try:
@@ -194,6 +195,7 @@ def _write_folder(corpus: SpeechCorpus, path: Path) -> None:
             n_verts=corpus.topology.n_verts, subjects=subjects, clips=records,
         )  # fmt: skip
         write_json(folder / RECORD, record.model_dump(mode="json"))
+        corpus.refuse_withdrawn()  # it may have taken hours
 
 
 def _refuse_names(corpus: SpeechCorpus) -> None:

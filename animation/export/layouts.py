@@ -40,7 +40,8 @@ LAYOUTS: dict[str, Writer] = {name: _writer(target) for name, (target, _) in TAR
 def export_corpus(corpus: SpeechCorpus, output: Path, *, layout: str) -> list[Exported]:
     """Writes all clips of a corpus; the folder must not exist.
 
-    Raises UsageError for a layout that there is not, InputError that names the clip where one cannot be used.
+    Raises UsageError for a layout that there is not, InputError that names the clip where one cannot be used,
+    ConsentError where somebody withdraws meanwhile.
     """
     if layout in WANT_COEFFICIENTS:
         raise UsageError(
@@ -50,4 +51,6 @@ def export_corpus(corpus: SpeechCorpus, output: Path, *, layout: str) -> list[Ex
     if layout not in LAYOUTS:
         raise UsageError(f"there is no layout {layout!r}", hint=f"choose of {', '.join(LAYOUTS)}")
     with new_folder(output) as folder:
-        return LAYOUTS[layout](corpus, folder)
+        done = LAYOUTS[layout](corpus, folder)
+        corpus.refuse_withdrawn()  # it may have taken hours
+        return done

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,20 @@ import soundfile
 
 from animation.data.check import check_clip
 from animation.data.folder import write_folder
-from animation.export.layouts import TARGETS
+from animation.export.layouts import TARGETS, export_corpus
 from corpus.dataset.items import lab_index
 from corpus.dataset.regions import face_regions
 from corpus.release.reader import open_release
 from mmface4d.animation_data import open_speech_corpus
 from mmface4d.clips_command import LAYOUTS, OWN_LAYOUT
-from mmface4d.errors import InputError
-from mmface4d.lab import Lab, create_lab
+from mmface4d.errors import ConsentError, InputError
+from mmface4d.lab import Lab, create_lab, open_lab
 from mmface4d.model_topology import model_topology
+from mmface4d.results import sequence_place
 from mmface4d.sequence import MeshSequence, load_sequence, write_sequence
 from mmface4d.sequence_clips import free_name, released_frames
 from mmface4d.steady_clips import SteadyFrames, frames_on_beat, longest_lost_s
+from mmface4d.subject import write_subject
 from mmface4d.subject_templates import Spoken, SubjectTemplates
 from mmface4d.take import open_take, write_record
 from mmface4d.transforms import rotation_from_rotvec
@@ -71,6 +74,31 @@ def test_a_lab_gives_only_what_people_consented_to(lab: Lab) -> None:
         "2 sequences left out: the consent does not cover sound",
     )
     assert str(lab.path.parent) not in repr((corpus.origin, corpus.licence, corpus.notes))
+
+
+@pytest.mark.parametrize("layout", ["clips", "voca-raw"])
+@pytest.mark.parametrize("loose", [False, True])
+@pytest.mark.parametrize("narrowed", [False, True])
+def test_somebody_who_withdraws_meanwhile_stops_an_export(
+    tmp_path: Path, layout: str, loose: bool, narrowed: bool
+) -> None:
+    lab = create_lab(tmp_path / "lab")
+    sequences = add_session(lab, person("P01"), script=sentences(1), frames=FRAMES) / "sequences"
+    corpus = open_speech_corpus(sequences if loose else lab.path)
+    write = partial(export_corpus, layout=layout) if layout in TARGETS else write_folder
+
+    def late() -> None:
+        """Everything has been read and written."""
+        if narrowed:
+            write_subject(lab.subjects / "P01.json", person("P01", "mesh"))
+        else:
+            withdraw(lab.path, "P01", today=date.today())
+        corpus.refuse_withdrawn()
+
+    write(corpus, tmp_path / "before")
+    with pytest.raises(ConsentError, match=r"may not be used|withdr"):
+        write(replace(corpus, refuse_withdrawn=late), tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["before", "lab"]
 
 
 def test_a_labs_clips_can_be_used(lab: Lab) -> None:
@@ -148,6 +176,18 @@ def test_a_lab_without_sequences_says_so(tmp_path: Path) -> None:
     lab = create_lab(tmp_path / "lab")
     with pytest.raises(InputError, match="there are no sequences"):
         open_speech_corpus(lab.path)
+
+
+def test_a_sequence_that_is_not_the_one_recorded_is_left_out_for_that(lab: Lab, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(lab.path, tmp_path / "lab"))
+    item = next(item for item in lab_index(open_lab(copy)) if item.pseudonym == "P01")
+    assert item.sequence is not None
+    assert item.take is not None
+    place = sequence_place(item.session, item.take.name)
+    place.record.parent.mkdir()
+    place.record.write_text("damaged")
+    notes = open_speech_corpus(copy).notes
+    assert "1 sequence left out: the sequence is not the one that its record tells of" in notes
 
 
 @pytest.fixture
