@@ -6,11 +6,13 @@ Specification: https://registry.khronos.org/glTF/specs/2.0/glTF-2.0.html
 """
 
 import json
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8, UInt16
@@ -64,15 +66,22 @@ def write(clips: Sequence[Clip], folder: Path) -> list[Exported]:
 
 
 def _write_clip(clip: Clip, folder: Path) -> Exported:
+    done, wav = Exported(clip.name, len(clip.motion), clip.motion.fps), folder / f"{clip.name}.wav"
+    heard = write_sound(clip, wav, done=done)
+    write_glb(clip, folder / f"{clip.name}.glb", wav=wav if heard else None, done=done)
+    return done
+
+
+def write_glb(clip: Clip, path: Path, *, wav: Path | None, done: Exported) -> None:
+    """The glTF alone; it names the WAV, which is to lie beside it. What there is to be told of it goes to `done`."""
     motion = clip.motion
     morphs = fit_morphs(motion)
-    done = Exported(clip.name, len(motion), motion.fps, max_error_mm=1000 * morphs.max_error_m)
+    done.max_error_mm = 1000 * morphs.max_error_m
     done.figures["targets"] = len(morphs.targets_m)
-    sound = write_sound(clip, folder / f"{clip.name}.wav", done=done)
     parts = _Parts()
     extras: dict[str, Any] = {"fps": motion.fps, "max_error_mm": round(done.max_error_mm, 5)}
-    if sound:
-        extras["sound"] = {"uri": f"{clip.name}.wav", "start_s": 0.0}
+    if wav is not None:
+        extras["sound"] = {"uri": quote(os.fsencode(wav.name), safe=""), "start_s": 0.0}
     document = {
         "asset": {"version": "2.0", "generator": f"mmface4d {__version__}"},
         "scene": 0,
@@ -90,9 +99,8 @@ def _write_clip(clip: Clip, folder: Path) -> Exported:
         "bufferViews": parts.views,
         "buffers": [{"byteLength": len(parts.data)}],
     }  # fmt: skip
-    with atomic_path(folder / f"{clip.name}.glb") as partial:
+    with atomic_path(path) as partial:
         partial.write_bytes(glb_bytes(document, bytes(parts.data), name=clip.name))
-    return done
 
 
 def glb_bytes(document: dict[str, Any], data: bytes, *, name: str) -> bytes:

@@ -5,6 +5,7 @@ import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ import trimesh
 from corpus.presets import morphs
 from corpus.presets.clip import open_clip
 from corpus.presets.export import export_sequences
+from corpus.presets.gltf import write_glb
 from corpus.presets.morphs import best_rigid, fit_morphs
+from mmface4d.exported import Exported
 from mmface4d.transforms import rotation_from_quaternion, rotation_from_rotvec
 from tests.corpus.talking_head import FRAMES, N_VERTS, faces, spoken_clip, write_head, write_spoken
 
@@ -138,6 +141,17 @@ def test_the_sound_lies_beside_it(exported: Path) -> None:
     told = document["animations"][0]["extras"]["sound"]
     assert (exported.parent / told["uri"]).is_file()
     assert told["start_s"] == 0
+
+
+def test_a_name_of_any_letters_is_found_by_its_uri(tmp_path: Path) -> None:
+    clip, wav = open_clip(write_spoken(tmp_path)), tmp_path / "Grün #1, 50%?.wav"
+    done = Exported(clip.name, len(clip.motion), clip.motion.fps)
+    write_glb(clip, tmp_path / "a.glb", wav=wav, done=done)
+    document, _ = read_glb(tmp_path / "a.glb")
+    uri = document["animations"][0]["extras"]["sound"]["uri"]
+    assert uri == "Gr%C3%BCn%20%231%2C%2050%25%3F.wav"
+    assert unquote(uri) == wav.name
+    assert done.max_error_mm > 0
 
 
 def test_trimesh_reads_it(exported: Path) -> None:
