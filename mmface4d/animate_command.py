@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from mmface4d.errors import Mmface4dError, SomeItemsFailedError, UsageError
-from mmface4d.names import safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,8 +81,9 @@ def _targets(audio: Sequence[Path], output: Path) -> list[Path]:
         if len(audio) > 1:
             raise UsageError(f"{len(audio)} sounds do not fit into {output}", hint="give a folder with -o")
         return [output.with_suffix("")]
-    targets = [output / safe_name(path.stem) for path in audio]
-    twice = [target.name for target, count in Counter(targets).items() if count > 1]
+    targets = [output / path.stem for path in audio]
+    folded = Counter(target.name.casefold() for target in targets)  # some disks do not tell A from a
+    twice = [target.name for target in targets if folded[target.name.casefold()] > 1]
     if twice:
         raise UsageError(f"several sounds are called {twice[0]}", hint="animate them into different folders")
     return targets
@@ -96,13 +96,13 @@ def _wanted(output: Path, kinds: tuple[str, ...]) -> tuple[str, ...]:
 
 @contextmanager
 def _failures(path: Path, failed: list[str], *, several: bool) -> "Iterator[None]":
-    """Where there are several sounds, one that cannot be used does not stop the others."""
+    """Names the sound in what is told; where there are several, one that cannot be used does not stop the others."""
     try:
         yield
     except Mmface4dError as error:
-        if not several:
-            raise
         told = error.message if str(path) in error.message else f"{path}: {error.message}"
+        if not several:
+            raise type(error)(told, hint=error.hint) from error
         click.echo(f"error: {told}", err=True)
         failed.append(told)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from mmface4d.arrays import Faces, Vertices
 from mmface4d.errors import InputError, ModelError, UsageError
+from mmface4d.exported import Exported
 from mmface4d.files import atomic_path, file_sha256
 from mmface4d.progress import progress
 from mmface4d.sequence import load_sequence
@@ -74,17 +75,16 @@ def write_mp4(path: Path, sequence: Path, *, sound: Path) -> None:
             )  # fmt: skip
 
 
-def write_glb(path: Path, sequence: Path, *, sound: Path) -> None:
-    """A glTF of morph targets; it names the WAV beside it, which must be there."""
+def write_glb(path: Path, sequence: Path, *, wav: Path) -> str:
+    """A glTF of morph targets that names the WAV beside it; how near it comes to the sequence, in words."""
+    from corpus.presets import gltf
     from corpus.presets.clip import Clip
-    from corpus.presets.gltf import write
     from corpus.presets.motion import steady_motion
 
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".gltf") as folder:
-        motion = steady_motion(load_sequence(sequence))
-        write([Clip(path.stem, "", path.stem, motion, None, wav=sound)], Path(folder))
-        with atomic_path(path) as partial:
-            (Path(folder) / f"{path.stem}.glb").replace(partial)
+    motion = steady_motion(load_sequence(sequence))
+    done = Exported(path.stem, len(motion), motion.fps)
+    gltf.write_glb(Clip(path.stem, "", path.stem, motion, None), path, wav=wav, done=done)
+    return f"{path.name} has {done.figures['targets']} targets, vertices within {done.max_error_mm:.4f} mm"
 
 
 def write_csv(path: Path, sequence: Path, *, template: Vertices, shapes: "ArkitShapes") -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmface4d.animate_command import Animated
-from mmface4d.animate_inputs import open_style, open_template
+from mmface4d.animate_inputs import in_data, open_style, open_template
 from mmface4d.animate_outputs import shapes_of_model, sound_beside, write_csv, write_glb, write_mp4
 from mmface4d.arrays import Vertices
 from mmface4d.errors import UsageError
@@ -38,7 +38,7 @@ class Animator:
     stream: bool
     shapes: "ArkitShapes | None"  # where weights are wanted
     notes: list[str] = field(default_factory=list)
-    given: tuple[Path, ...] = ()  # files that the face and the manner came from, never to be overwritten
+    given: tuple[Path, ...] = ()  # files, and folders of data, that are read and never to be overwritten
 
     def make(self, audio: Path, target: Path) -> Animated:
         """Writes TARGET.npz and so on; raises InputError where the sound cannot be used."""
@@ -64,7 +64,7 @@ class Animator:
     def _check_kept(self, audio: Path, files: dict[str, Path]) -> None:
         """Raises UsageError where what is written would take the place of what is read."""
         for path in files.values():
-            if any(given.exists() and path.exists() and path.samefile(given) for given in (audio, *self.given)):
+            if any(_is_read(path, given) for given in (audio, *self.given)):
                 raise UsageError(f"{path} is read here and would be overwritten", hint="choose another name with -o")
 
     def _animate(self, heard: "SpeechFile", audio: Path, sequence: Path) -> tuple[int, list[str]]:
@@ -99,13 +99,14 @@ class Animator:
 
     def _others(self, files: dict[str, Path], sequence: Path, *, sound: Path) -> list[str]:
         """Writes what is made of the sequence; what is to be known of it."""
+        notes = []
         if "mp4" in files:
             write_mp4(files["mp4"], sequence, sound=sound)
         if "glb" in files:
-            write_glb(files["glb"], sequence, sound=sound)
-        if "csv" not in files or self.shapes is None:
-            return []
-        return [write_csv(files["csv"], sequence, template=self.template, shapes=self.shapes)]
+            notes.append(write_glb(files["glb"], sequence, wav=files["glb"].with_suffix(".wav")))
+        if "csv" in files and self.shapes is not None:
+            notes.append(write_csv(files["csv"], sequence, template=self.template, shapes=self.shapes))
+        return notes
 
 
 def open_animator(
@@ -116,6 +117,8 @@ def open_animator(
     from animation.audio.registry import open_same_encoder
     from animation.device import usable_device
     from animation.training.checkpoint import load_checkpoint
+    from animation.training.preprocessing import TOPOLOGY_FILE
+    from animation.training.styles import STYLES_FILE
     from animation.use.streaming import streaming_halo
     from animation.use.template import check_template
 
@@ -133,5 +136,13 @@ def open_animator(
     if face.faces is not None and not np.array_equal(face.faces, mesh.faces):
         notes.append(f"the triangles of {template} are not those of the training data: is it the same mesh?")
     shapes = shapes_of_model(mesh.name, mesh.faces) if "csv" in kinds else None
-    given = tuple(Path(text) for text in (template, style) if text is not None and Path(text).is_file())
-    return Animator(trained, encoder, face.vertices, manner, kinds, stream, shapes, notes, given)
+    given = [in_data(text)[0] or Path(text) for text in (template, style) if text is not None]
+    given += [checkpoint / name for name in (STYLES_FILE, TOPOLOGY_FILE)]
+    return Animator(trained, encoder, face.vertices, manner, kinds, stream, shapes, notes, tuple(given))
+
+
+def _is_read(path: Path, given: Path) -> bool:
+    """Whether a file is one that is given, or a sequence in a folder of data."""
+    if given.is_dir():
+        return path.suffix == ".npz" and path.exists() and path.resolve().is_relative_to(given.resolve())
+    return given.exists() and path.exists() and path.samefile(given)

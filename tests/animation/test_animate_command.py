@@ -139,9 +139,10 @@ def test_several_sounds_go_to_a_folder_and_one_that_fails_stops_no_other(
     assert soundfile.info("out/other.wav").channels == 1
 
 
-def test_what_fails_leaves_no_sound_behind(place: Path) -> None:
+def test_what_fails_leaves_no_sound_behind(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     soundfile.write("tiny.wav", voice(1.0)[:200], 16_000)
     assert run("tiny.wav", *USUAL, "-o", "out") == 3
+    assert "error: tiny.wav: 200 samples are too short" in capsys.readouterr().err
     assert not list(Path("out").iterdir())
     soundfile.write("kept.wav", voice(1.0)[:200], 16_000)
     assert run("kept.wav", *USUAL, "-o", "kept.npz") == 3
@@ -164,6 +165,7 @@ def test_another_sound_is_never_overwritten(place: Path, capsys: pytest.CaptureF
     [
         (["speech.wav", "other.flac", "-o", "a.npz"], 2, "2 sounds do not fit into a.npz"),
         (["speech.wav", "sub/speech.wav", "-o", "out"], 2, "several sounds are called speech"),
+        (["speech.wav", "sub/SPEECH.wav", "-o", "out"], 2, "several sounds are called speech"),
         (["gone.wav", "-o", "out"], 3, "gone.wav does not exist"),
         (["speech.wav", "-o", "out", "--style", "s9"], 2, "not trained on a subject s9"),
         (["speech.wav", "-o", "out", "--style", "s1"], 2, "does not know its subjects' manners"),
@@ -216,6 +218,29 @@ def test_what_is_read_is_not_overwritten(place: Path, capsys: pytest.CaptureFixt
     assert "said.npz is read here and would be overwritten" in capsys.readouterr().err
     assert Path("said.npz").samefile("face.npy")
     assert not Path("said.wav").exists()
+
+
+def test_neither_data_nor_a_checkpoint_is_overwritten(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_npz(Path("run") / STYLES_FILE, {"codes": np.zeros((2, 32), np.float32), "weights_sha256": np.array("")})
+    for name in ("run/topology.npz", "run/styles.npz", "toy/templates.npz"):
+        before = file_sha256(Path(name))
+        assert run("speech.wav", *USUAL, "-o", name) == 2
+        assert f"{name} is read here and would be overwritten" in capsys.readouterr().err
+        assert file_sha256(Path(name)) == before
+        assert not Path(name).with_suffix(".wav").exists()
+    for _ in range(2):
+        assert run("speech.wav", *USUAL, "-o", "run/said.npz") == 0
+
+
+@pytest.mark.parametrize("name", ["日本語", "grün #1, 50%", "a.b", "-x"])
+def test_files_are_called_like_the_sounds(place: Path, name: str) -> None:
+    Path("sounds").mkdir()
+    shutil.copy("speech.wav", f"sounds/{name}.wav")
+    soundfile.write("sounds/语音.wav", voice(0.5), 16_000)
+    assert run(f"sounds/{name}.wav", "sounds/语音.wav", *USUAL, "-o", "out", "--as", "npz", "--as", "glb") == 0
+    wanted = {f"{each}.{kind}" for each in (name, "语音") for kind in ("npz", "glb", "wav")}
+    assert {path.name for path in Path("out").iterdir()} == wanted
+    assert len(load_sequence(Path("out") / f"{name}.npz")) == 30
 
 
 @pytest.mark.parametrize("frames", [125.5, 238.5])
@@ -318,7 +343,8 @@ def test_every_kind_of_output(place: Path, capsys: pytest.CaptureFixture[str]) -
     write_npz(Path("canonical") / STYLES_FILE, {"codes": np.repeat(code, 2, axis=0), "weights_sha256": sha256})
     words = ["--checkpoint", "canonical", "--template", "face.npy", "--as", "mp4", "--as", "glb", "--as", "csv"]
     assert run("other.flac", *words, "-o", "out") == 0
-    assert "ARKit's weights tell" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "ARKit's weights tell" in told
     assert {path.name for path in Path("out").iterdir()} == {"other.mp4", "other.glb", "other.csv", "other.wav"}
     rows = Path("out/other.csv").read_text().splitlines()
     assert len(rows) == 16
@@ -330,7 +356,10 @@ def test_every_kind_of_output(place: Path, capsys: pytest.CaptureFixture[str]) -
         assert float(sound.duration * sound.time_base) == pytest.approx(0.5, abs=0.06)  # type: ignore[operator]
     head = Path("out/other.glb").read_bytes()
     about = json.loads(head[20 : 20 + int.from_bytes(head[12:16], "little")])
-    assert about["animations"][0]["extras"]["sound"] == {"uri": "other.wav", "start_s": 0.0}
+    extras = about["animations"][0]["extras"]
+    assert extras["sound"] == {"uri": "other.wav", "start_s": 0.0}
+    count = len(about["meshes"][0]["primitives"][0]["targets"])
+    assert f"note: other.glb has {count} targets, vertices within {extras['max_error_mm']:.4f} mm" in told
     assert len(about["meshes"][0]["primitives"][0]["attributes"]) == 2
     # what was made shows a manner, and a face
     words = ["--checkpoint", "canonical", "--template", "said/speech.npz", "--style", "said/speech.npz"]
