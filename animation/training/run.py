@@ -28,7 +28,7 @@ from animation.training.record import check_folder, has_run, resumed_config, wri
 from animation.training.state import Count
 from animation.training.styles import write_styles
 from mmface4d import __version__
-from mmface4d.errors import InputError, UsageError
+from mmface4d.errors import DeviceError, InputError, UsageError
 from mmface4d.files import read_json, write_json
 from mmface4d.locks import locked
 from mmface4d.progress import Progress, progress
@@ -81,7 +81,13 @@ def _run(trained: Trained, prepared: Prepared, config: TrainConfig, *, folder: P
     with repeatable(config.machine.deterministic), _told(config, first=fabric.is_global_zero) as bar:
         loop = Loop(trained.model, prepared, config, folder=folder, fabric=fabric, tell=bar.tell)
         before = loop.count.all_updates
-        loop.run()
+        try:
+            loop.run()
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(
+                f"{fabric.device} has too little memory: {str(error).splitlines()[0]}",
+                hint="lower batches.size or batches.crop_frames, and train into another folder",
+            ) from error
     count = loop.count
     outcome = Outcome(
         folder, count.all_updates, count.all_seconds, count.best, count.best_update, tuple(loop.curves.ended)

@@ -29,7 +29,7 @@ from animation.training.loop import BATCH_STREAM, Loop
 from animation.training.record import resumed_config
 from animation.training.run import Outcome, prepared_for, preprocessing_of, train
 from animation.training.stage_loss import generator_of
-from mmface4d.errors import BusyError, DiskFullError, InputError, TrainingError, UsageError
+from mmface4d.errors import BusyError, DeviceError, DiskFullError, InputError, TrainingError, UsageError
 from mmface4d.files import read_json
 from mmface4d.locks import locked
 from tests.animation.toy_corpus import changed, toy_corpus
@@ -191,6 +191,16 @@ def test_a_failure_anywhere_is_gone_on_from(run: Train, monkeypatch: pytest.Monk
         with pytest.raises(MemoryError):
             run("failed", settings())
     assert equal(weights(whole), weights(run("failed", settings(), resume=True)))
+
+
+def test_a_gpu_with_too_little_memory_is_told(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    monkeypatch.setattr(Loop, "_update", full)
+    with pytest.raises(DeviceError, match="too little memory") as error:
+        run("full", settings())
+    assert "batches.size" in (error.value.hint or "")
 
 
 @pytest.mark.parametrize("step", ["write_run", "write_preprocessing", "_run"])
