@@ -89,8 +89,13 @@ def synth(folder: Path, subjects: int, sentences: int, vertices: int, seed: int)
 def export(data: Path, layout: str, output: Path, splits: Path | None, leave_out_bad: bool) -> None:
     """Write the clips of DATA in our own layout, or in that of another program."""
     from animation.data.check import without
+    from animation.export.layouts import refuse_unknown
     from mmface4d.animation_data import open_speech_corpus
+    from mmface4d.new_folder import refuse_existing
 
+    if layout != OWN_LAYOUT:
+        refuse_unknown(layout)
+    refuse_existing(output)  # before much is read
     corpus = open_speech_corpus(data, splits=None if splits is None else read_splits(splits))
     if leave_out_bad:
         corpus = without(corpus, _checked(corpus))

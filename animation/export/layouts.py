@@ -37,19 +37,24 @@ def _writer(target: str) -> Writer:
 LAYOUTS: dict[str, Writer] = {name: _writer(target) for name, (target, _) in TARGETS.items()}
 
 
+def refuse_unknown(layout: str) -> None:
+    """Raises UsageError for a layout that there is not."""
+    if layout in WANT_COEFFICIENTS:
+        raise UsageError(
+            f"{layout} holds coefficients of FLAME, and clips are vertices",
+            hint=f"choose a layout of vertices: {', '.join(LAYOUTS)}",
+        )
+    if layout not in LAYOUTS:
+        raise UsageError(f"there is no layout {layout!r}", hint=f"choose of {', '.join(LAYOUTS)}")
+
+
 def export_corpus(corpus: SpeechCorpus, output: Path, *, layout: str) -> list[Exported]:
     """Writes all clips of a corpus; the folder must not exist.
 
     Raises UsageError for a layout that there is not, InputError that names the clip where one cannot be used,
     ConsentError where somebody withdraws meanwhile.
     """
-    if layout in WANT_COEFFICIENTS:
-        raise UsageError(
-            f"{layout} holds coefficients of FLAME, and {corpus.origin} holds vertices of {corpus.topology.name}",
-            hint=f"choose a layout of vertices: {', '.join(LAYOUTS)}",
-        )
-    if layout not in LAYOUTS:
-        raise UsageError(f"there is no layout {layout!r}", hint=f"choose of {', '.join(LAYOUTS)}")
+    refuse_unknown(layout)
     with new_folder(output) as folder:
         done = LAYOUTS[layout](corpus, folder)
         corpus.refuse_withdrawn()  # it may have taken hours

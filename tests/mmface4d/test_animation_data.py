@@ -17,7 +17,7 @@ import soundfile
 
 from animation.data.check import check_clip
 from animation.data.folder import write_folder
-from animation.export.layouts import TARGETS, export_corpus
+from animation.export.layouts import TARGETS, WANT_COEFFICIENTS, export_corpus
 from corpus.dataset.items import lab_index
 from corpus.dataset.regions import face_regions
 from corpus.release.reader import open_release
@@ -440,6 +440,23 @@ def test_every_layout_can_be_asked_for(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "12 clips: brought from 30 to 60 frames a second" in done.stdout
     assert len(open_speech_corpus(tmp_path / "out").clips) == 12
-    for layout, said in (("mmhead", "coefficients of FLAME"), ("mystery", "no layout")):
-        done = run_here("clips", "export", tmp_path / "clips", "--to", layout, "-o", tmp_path / layout)
-        assert (done.returncode, said in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("layout", "output", "code", "said"),
+    [
+        *(
+            (name, "new", 2, f"{name} holds coefficients of FLAME, and clips are vertices")
+            for name in WANT_COEFFICIENTS
+        ),
+        ("mystery", "new", 2, "no layout 'mystery'"),
+        ("clips", "there", 3, "exports are never overwritten"),
+        ("unitalker", "there", 3, "exports are never overwritten"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_anything_is_read(
+    tmp_path: Path, layout: str, output: str, code: int, said: str
+) -> None:
+    (tmp_path / "there").mkdir()
+    done = run_here("clips", "export", tmp_path / "nothing", "--to", layout, "-o", tmp_path / output)
+    assert (done.returncode, said in done.stderr) == (code, True)
