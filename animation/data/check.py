@@ -1,5 +1,6 @@
 """What speaks against using a clip, in words that name it."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -31,15 +32,19 @@ def check_clip(clip: Clip, corpus: SpeechCorpus) -> list[str]:
     found = clip_mistakes(clip, corpus)
     if found:
         return found
-    template = corpus.templates[clip.subject]
+    template, digest = corpus.templates[clip.subject], hashlib.sha256()
     for start in range(0, clip.n_frames, BLOCK_FRAMES):
         stop = min(start + BLOCK_FRAMES, clip.n_frames)
         try:
-            found += frame_mistakes(clip, _frames(clip, start, stop), template=template, start=start, stop=stop)
+            frames = _frames(clip, start, stop)
+            found += frame_mistakes(clip, frames, template=template, start=start, stop=stop)
+            digest.update(frames.astype("<f4").tobytes())
         except InputError as error:
             found.append(error_of(clip, error))
         if found:
             break
+    if not found and clip.frames_sha256 not in ("", digest.hexdigest()):
+        found.append(f"{clip.name}: its frames are not those that were written")
     return found + _sound_mistakes(clip)
 
 
@@ -163,9 +168,13 @@ def _frames(clip: Clip, start: int, stop: int) -> Float[np.ndarray, "..."]:
 
 def _sound_mistakes(clip: Clip) -> list[str]:
     try:
-        return sound_mistakes(clip, clip.sound())
+        sound = clip.sound()
     except InputError as error:
         return [error_of(clip, error)]
+    found = sound_mistakes(clip, sound)
+    if not found and clip.sound_sha256 not in ("", hashlib.sha256(sound.samples.astype("<f4").tobytes()).hexdigest()):
+        found = [f"{clip.name}: its sound is not the one that was written"]
+    return found
 
 
 def error_of(clip: Clip, error: InputError) -> str:

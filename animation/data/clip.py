@@ -35,6 +35,9 @@ class Clip:
     language: str = ""
     emotion: str = ""
     fingerprint: str = ""  # changes with the frames and with the sound; empty: they must be read to tell
+    # of the frames and of the samples, as little-endian float32, where somebody wrote down what they should be
+    frames_sha256: str = ""
+    sound_sha256: str = ""
 
     @property
     def duration_s(self) -> float:

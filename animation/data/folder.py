@@ -150,6 +150,7 @@ def _open_clip(folder: Path, record: _ClipRecord, *, n_verts: int) -> Clip:
         name=record.name, subject=record.subject, sentence=record.sentence, fps=record.fps, n_frames=record.n_frames,
         frames=frames, sound=sound, text=record.text, language=record.language, emotion=record.emotion,
         fingerprint=_fingerprint(record, file, sound_file),
+        frames_sha256=record.frames_sha256, sound_sha256=record.sound_sha256,
     )  # fmt: skip
 
 

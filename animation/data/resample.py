@@ -39,4 +39,4 @@ def resample_clip(clip: Clip, fps: float) -> Clip:
         out[between] = (1 - weight[between]) * out[between] + weight[between] * after
         return out
 
-    return replace(clip, fps=fps, n_frames=len(places), frames=frames)
+    return replace(clip, fps=fps, n_frames=len(places), frames=frames, frames_sha256="")

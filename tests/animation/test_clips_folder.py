@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from animation.data.check import check_corpus, without
 from animation.data.clip import Sound
@@ -235,6 +236,19 @@ def test_what_cannot_be_read_is_told_and_can_be_left_out(folder: Path, tmp_path:
     assert good.notes[0] == "left out: s1_00: it cannot be read"
     assert str(tmp_path) not in repr(good.notes)
     assert (len(good.clips), set(good.templates), set(good.splits)) == (8, {"s1", "s2", "s3"}, {"s1", "s2", "s3"})
+
+
+def test_what_is_not_what_was_written_is_told(folder: Path) -> None:
+    assert check_corpus(read_folder(folder), done=lambda: None) == {}
+    mesh = np.load(folder / "clips" / "s1_00.npy")
+    mesh[30, 3, 1] += 1e-4
+    np.save(folder / "clips" / "s1_00.npy", mesh)
+    samples, rate = soundfile.read(folder / "clips" / "s1_01.wav", dtype="float32")
+    soundfile.write(folder / "clips" / "s1_01.wav", 0.5 * samples, rate, subtype="FLOAT")
+    assert check_corpus(read_folder(folder), done=lambda: None) == {
+        "s1_00": ["s1_00: its frames are not those that were written"],
+        "s1_01": ["s1_01: its sound is not the one that was written"],
+    }
 
 
 def test_nothing_that_is_left_is_no_corpus() -> None:
