@@ -16,9 +16,9 @@ from animation.data.folder import write_folder
 from animation.data.normalisation import fit_normalisation
 from animation.metrics.across import across, change, changes_of_first, check_alike, told_apart
 from animation.metrics.evaluate import evaluate
-from animation.metrics.report import Report, read_report
+from animation.metrics.report import STILL, Report, read_report
 from animation.metrics.report_page import write_report_page
-from animation.metrics.report_text import report_text, reports_text
+from animation.metrics.report_text import fair, report_text, reports_text
 from animation.models.registry import build_model
 from animation.training.checkpoint import ModelConfig, Trained, save_checkpoint
 from animation.training.preprocessing import EncoderRecord, Preprocessing
@@ -229,6 +229,16 @@ def test_trainings_with_other_settings_are_no_seeds_of_one(
     assert told_apart(reports) == reports
 
 
+def test_the_oracle_stands_for_a_model_only_where_nothing_else_was_measured(reports: list[Report]) -> None:
+    number = reports[0].numbers[-1]
+    for protocols, chosen in (
+        (("still", "other-subject", "self"), "other-subject"),
+        (("still", "self", "other-subject", "same-subject-other-clip"), "same-subject-other-clip"),
+        (("still", "self"), "self"),
+    ):
+        assert fair(replace(reports[0], numbers=tuple(replace(number, protocol=each) for each in protocols))) == chosen
+
+
 def test_a_page_of_one_model_says_what_to_think_of_it(
     reports: list[Report], corpus: SpeechCorpus, tmp_path: Path
 ) -> None:
@@ -238,6 +248,12 @@ def test_a_page_of_one_model_says_what_to_think_of_it(
     assert "than a face that keeps still" in page
     assert corpus.topology.masks["lips"].sha256 in page
     assert reports[0].weights_sha256 in page
+    alone = next(each.clip for each in one.clips if each.protocol == "other-subject")  # the others had no driver
+    kept = tuple(each for each in one.clips if each.protocol == STILL or each.clip == alone)
+    (still,) = [each.value("lip_max") for each in kept if (each.clip, each.protocol) == (alone, STILL)]
+    few = replace(one, clips=kept)
+    write_report_page(tmp_path / "left.html", [few], topology=corpus.topology, template=corpus.templates["t"])
+    assert f"of a face that keeps still {still:.4g} mm" in (tmp_path / "left.html").read_text()
     rival = replace(other, model="rival <i>")
     both = [one, rival]
     write_report_page(tmp_path / "both.html", both, topology=corpus.topology, template=corpus.templates["t"])
