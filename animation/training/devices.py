@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -58,7 +58,13 @@ def make_fabric(machine: Machine, *, batch_size: int) -> "Fabric":
         ) from error
     if machine.precision == "16-mixed" and fabric.device.type == "cpu":
         raise UsageError("machine.precision 16-mixed needs a GPU", hint="choose bf16-mixed or 32-true")
+    # Fabric would round all that a loss is given, the truth too; autocast knows where that is safe
+    fabric.strategy.precision.convert_input = _as_given
     return fabric
+
+
+def _as_given(data: Any) -> Any:
+    return data
 
 
 def agreed(fabric: "Fabric", value: str) -> str:

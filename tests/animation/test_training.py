@@ -16,9 +16,11 @@ import torch
 from lightning_fabric.plugins.precision import Precision
 from safetensors.torch import load_file
 
+from animation.data.batch import Batch
 from animation.data.batches import training_batches
 from animation.data.clip import Sound
 from animation.data.corpus import SpeechCorpus
+from animation.models.audio2face import Audio2Face
 from animation.models.interface import LOSS
 from animation.models.registry import build_model
 from animation.training.average import Average
@@ -149,6 +151,19 @@ def test_half_precision_goes_on_bit_by_bit_too(run: Train) -> None:
     found = weights(run("parts", settings(machine=half, budget={"updates": 16}), resume=True))
     assert equal(weights(whole), found)
     assert all(value.dtype == torch.float32 for value in found.values() if value.is_floating_point())
+
+
+def test_half_precision_does_not_round_the_truth(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, loss = [], Audio2Face.loss
+
+    def told(self: Audio2Face, batch: Batch, *, stage: str) -> dict[str, torch.Tensor]:
+        terms = loss(self, batch, stage=stage)
+        seen.append((torch.is_autocast_enabled("cpu"), batch.displacement.dtype, terms[LOSS].dtype))
+        return terms
+
+    monkeypatch.setattr(Audio2Face, "loss", told)
+    run("half", settings(machine={"precision": "bf16-mixed", "accelerator": "cpu"}))
+    assert set(seen) == {(True, torch.float32, torch.float32)}
 
 
 @pytest.mark.parametrize("model", MODELS)
