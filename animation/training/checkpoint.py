@@ -16,7 +16,7 @@ from torch import Tensor
 from animation.models.interface import AnimationModel
 from animation.models.registry import build_model, weight_shapes
 from animation.training.preprocessing import PREPROCESS_FILE, Preprocessing, read_preprocessing, write_preprocessing
-from mmface4d.errors import InputError, UsageError
+from mmface4d.errors import InputError, MissingBackendError, UsageError
 from mmface4d.files import atomic_path, read_json, write_json
 from mmface4d.subject import mistakes
 
@@ -100,8 +100,12 @@ def _wanted(config: ModelConfig, preprocessing: Preprocessing, *, folder: Path) 
 
 def _read_weights(folder: Path, wanted: Mapping[str, torch.Size]) -> dict[str, Tensor]:
     """The weights, read where all that the file announces is as wanted: then they need no more than the file has."""
-    from safetensors import SafetensorError, safe_open
-
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise MissingBackendError(
+            "reading a checkpoint needs the package safetensors", hint='pip install "mmface4d[animation]"'
+        ) from error
     path = folder / WEIGHTS_FILE
     if not path.is_file():
         raise InputError(f"{folder} has no {WEIGHTS_FILE}", hint="its training has not come to a first validation yet")

@@ -1,6 +1,7 @@
 """Checkpoints: round trips, and files that are damaged, hostile or of two models."""
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from animation.models.registry import build_model
 from animation.training.card import write_card
 from animation.training.checkpoint import ModelConfig, Trained, load_checkpoint, save_checkpoint, settings_sha256
 from animation.training.preprocessing import EncoderRecord, Preprocessing, read_preprocessing, write_preprocessing
-from mmface4d.errors import InputError
+from mmface4d.errors import InputError, MissingBackendError
 
 OPTIONS: dict[str, JsonValue] = {"channels": 8, "driver_channels": 8, "decoder_stages": 1}
 FACES = np.array([[0, 1, 2], [1, 3, 2], [3, 4, 2]], np.int32)
@@ -54,6 +55,13 @@ def output(of: Trained) -> torch.Tensor:
     style = Style(torch.randn(1, 9, 5, 3, generator=draw), torch.ones(1, 9, dtype=torch.bool), torch.tensor([0]))
     with torch.inference_mode():
         return of.model.generate(torch.randn(1, 11, 7, generator=draw), torch.randn(1, 5, 3, generator=draw), style)
+
+
+def test_without_safetensors_it_is_told_what_to_install(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(MissingBackendError) as caught:
+        load_checkpoint(checkpoint)
+    assert caught.value.hint == 'pip install "mmface4d[animation]"'
 
 
 def test_preprocessing_comes_back_as_it_was(tmp_path: Path) -> None:
