@@ -76,8 +76,8 @@ def main(arguments: list[str] | None = None) -> Any:
     """Runs the command line and exits with the documented code: see docs/command-line.md."""
     try:
         code = mmface4d.main(args=arguments, standalone_mode=False, prog_name="mmface4d")
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        _say("interrupted; nothing half-written was left behind. Run the same command again to go on.")
+    except (KeyboardInterrupt, click.exceptions.Abort) as stopped:
+        _say(f"interrupted; nothing half-written was left behind. {_how_to_go_on(stopped)}")
         code = EXIT_INTERRUPTED
     except click.ClickException as error:
         error.show()
@@ -96,6 +96,12 @@ def main(arguments: list[str] | None = None) -> Any:
             _say(f"bug: {type(error).__name__}: {error}", hint=hint)
             code = EXIT_BUG
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _how_to_go_on(stopped: BaseException) -> str:
+    """What the command that was interrupted says of it, which click turned into its own exception."""
+    cause = stopped.__cause__ or stopped
+    return (str(cause) if isinstance(cause, KeyboardInterrupt) else "") or "Run the same command again to go on."
 
 
 def _path_of(error: OSError) -> str:

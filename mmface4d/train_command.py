@@ -1,5 +1,6 @@
 """`mmface4d train`."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,10 +47,16 @@ def train(
         raise UsageError("there is nothing to train on", hint="give --data, or data = ... in the settings' file")
     # what takes long to import comes after what is quickly told
     from animation.training.devices import is_first_process
+    from animation.training.record import has_run
     from animation.training.run import train as run
     from mmface4d.animation_data import open_speech_corpus
 
-    outcome = run(open_speech_corpus(Path(chosen.data)), chosen, output, resume=resume)
+    try:
+        outcome = run(open_speech_corpus(Path(chosen.data)), chosen, output, resume=resume)
+    except KeyboardInterrupt:
+        if not has_run(output):
+            raise  # the same command begins anew
+        raise KeyboardInterrupt(f"Go on with: mmface4d train --resume -o {shlex.quote(str(output))}") from None
     if is_first_process(chosen.machine):
         click.echo(_json(outcome) if as_json else _text(outcome))
 

@@ -186,7 +186,12 @@ def test_errors_become_a_message_a_hint_and_a_code(
         ("click.get_current_context().exit(5)", 5, ""),
         ("raise mmface4d.errors.InputError('no hint')", 3, "error: no hint\n"),
         ("raise KeyError('x')", 1, "bug: KeyError: 'x'"),
-        ("raise KeyboardInterrupt", 130, "interrupted; nothing half-written was left behind"),
+        (
+            "raise KeyboardInterrupt",
+            130,
+            "interrupted; nothing half-written was left behind. Run the same command again",
+        ),
+        ("raise KeyboardInterrupt('Wait an hour.')", 130, "was left behind. Wait an hour.\n"),
         ("raise click.Abort", 130, "interrupted"),
         ("raise click.BadParameter('must be even')", 2, "must be even"),
         ("open('/', 'w')", 3, "error: /: Is a directory\n  do: check the path"),
