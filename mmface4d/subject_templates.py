@@ -38,7 +38,7 @@ class SubjectTemplates(Mapping[str, Vertices]):
     """Templates by subject, each made when it is first asked for and kept in the user's cache.
 
     The mean of the five frames with the weakest expression, among the first four sentences, neutral ones first; where
-    no expression is told, the median of the first of these sentences.
+    no expression is told, the median of the first of these sentences. Those that cannot be read are passed over.
     """
 
     def __init__(self, spoken: Mapping[str, Sequence[Spoken]], *, cache: Path | None = None) -> None:
@@ -63,9 +63,19 @@ class SubjectTemplates(Mapping[str, Vertices]):
         try:
             return np.array(map_npy(path, hint=""), dtype=np.float32)
         except InputError:
-            made = calm_face(chosen)
-            write_npy(path, [made], shape=made.shape)
+            readable = [each for each in chosen if _is_readable(each)]
+            made = calm_face(readable or chosen)
+            if len(readable) == len(chosen):  # others may be readable again
+                write_npy(path, [made], shape=made.shape)
             return made
+
+
+def _is_readable(spoken: Spoken) -> bool:
+    try:
+        spoken.frames.rows(np.zeros(1, int))
+    except InputError:
+        return False
+    return True
 
 
 def calm_face(spoken: Sequence[Spoken]) -> Vertices:

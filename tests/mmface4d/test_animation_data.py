@@ -404,7 +404,21 @@ def test_a_template_is_the_calmest_face(tmp_path: Path) -> None:
     kept.write_bytes(b"damaged")
     with pytest.raises(InputError):
         SubjectTemplates(spoken, cache=tmp_path / "cache")["P01"]  # made again, of what is no longer there
-    assert replace(spoken["P01"][0], neutral=False).fingerprint == "fingerprint"
+
+
+def test_a_template_passes_over_sentences_that_cannot_be_read(tmp_path: Path) -> None:
+    paths = tmp_path / "a.npz", tmp_path / "b.npz"
+    good, bad = (
+        Spoken(steady(path, broken=broken)[0], partial(load_sequence, path), path.stem, neutral=True)
+        for path, broken in zip(paths, (range(0), range(30)), strict=True)
+    )
+    only, both = ({"P01": spoken} for spoken in ([good], [bad, good]))
+    templates = SubjectTemplates(both, cache=tmp_path / "both")["P01"]
+    assert np.array_equal(templates, SubjectTemplates(only, cache=tmp_path / "only")["P01"])
+    assert len(list((tmp_path / "only").iterdir())) == 1
+    assert not (tmp_path / "both").exists()
+    with pytest.raises(InputError, match="0 usable frames"):
+        SubjectTemplates({"P01": [bad]}, cache=tmp_path / "bad")["P01"]
 
 
 def test_the_clips_commands(tmp_path: Path) -> None:
