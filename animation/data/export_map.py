@@ -1,19 +1,17 @@
 """map.json, which our exporters leave in a folder: what every name was before it was made to suit another program."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from animation.data.corpus import Split
+from animation.data.folder import Name, Text
 from mmface4d.errors import InputError
 from mmface4d.files import read_json
-from mmface4d.names import SAFE_NAME
 from mmface4d.subject import mistakes
 
 FILE = "map.json"
-Name = Annotated[str, StringConstraints(pattern=f"^{SAFE_NAME.pattern}$")]
-Text = Annotated[str, StringConstraints(max_length=10_000)]
 
 
 class _Lenient(BaseModel):

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import os
 import shutil
 import subprocess
 from dataclasses import replace
@@ -27,6 +26,7 @@ from mmface4d.array_pickle import Items, Tensor, pickled
 from mmface4d.npz import Streamed
 from tests.animation import peers
 from tests.animation.toy_corpus import changed, toy_corpus
+from tests.mmface4d.other_numpy import python_with_numpy
 
 
 def export(corpus: SpeechCorpus, folder: Path, layout: str) -> dict[str, Any]:
@@ -401,14 +401,3 @@ def test_both_kinds_of_numpy_read_what_voca_reads(tmp_path: Path, wanted: str) -
     )
     done = subprocess.run([program, "-c", script, str(tmp_path / "out")], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "int16 21333 16000 (25, 3) 3", done.stderr
-
-
-def python_with_numpy(major: str) -> str | None:
-    names = ("python3", "python3.11", "python3.12", "python3.13")
-    for program in [f"{folder}/{name}" for folder in os.get_exec_path() for name in names]:
-        if shutil.which(program):
-            command = [program, "-c", "import numpy; print(numpy.__version__.split('.')[0])"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.stdout.strip() == major:
-                return program
-    return None

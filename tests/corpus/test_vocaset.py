@@ -1,17 +1,11 @@
 """What FaceFormer and its relatives do with a folder, written from their rules, on our folder."""
 
-import io
 import json
-import os
-import pickle  # noqa: TID251  (what their loaders use; the tests allow it four harmless names)
-import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import soundfile
 import trimesh
 
 from corpus.presets.clip import Clip, open_clip
@@ -19,22 +13,9 @@ from corpus.presets.export import export_sequences
 from corpus.presets.vocaset import rename
 from mmface4d.array_pickle import pickle_arrays
 from mmface4d.errors import InputError, UsageError
+from tests.animation import peers
 from tests.corpus.talking_head import FRAMES, N_VERTS, faces, mend, shape, spoken_clip, write_spoken
-
-# names that numpy 1 and numpy 2 both have, without a warning
-HARMLESS = {
-    ("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode"),
-}  # fmt: skip
-
-
-class Restricted(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        assert (module, name) in HARMLESS
-        return super().find_class(module, name)
-
-
-def load_pickle(data: bytes) -> Any:
-    return Restricted(io.BytesIO(data), encoding="latin1").load()
+from tests.mmface4d.other_numpy import python_with_numpy
 
 
 @pytest.fixture
@@ -46,39 +27,20 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def read_as_faceformer(root: Path, split: dict[str, list[str]]) -> dict[str, list[dict[str, Any]]]:
-    """The rules of its data loader, for the data set "vocaset"."""
-    with (root / "templates.pkl").open("rb") as file:
-        templates = Restricted(file, encoding="latin1").load()
-    found = {}
-    for wav in sorted((root / "wav").iterdir()):
-        assert wav.name.endswith("wav")
-        samples, rate = soundfile.read(wav, dtype="float32")
-        subject = "_".join(wav.stem.split("_")[:-1])
-        vertices = np.load(root / "vertices_npy" / (wav.stem + ".npy"), allow_pickle=True)[::2, :]
-        found[wav.name] = {
-            "audio": samples, "rate": rate, "vertice": vertices, "template": templates[subject].reshape(-1),
-            "subject": subject, "sentence": int(wav.stem[-2:]),
-        }  # fmt: skip
-    ranges = {"train": range(1, 41), "val": range(21, 41), "test": range(21, 41)}
-    return {
-        part: [v for v in found.values() if v["subject"] in split[part] and v["sentence"] in ranges[part]]
-        for part in split
-    }
-
-
 def test_faceformers_loader_reads_it(folder: Path) -> None:
-    read = read_as_faceformer(folder, {"train": ["F01", "M02"], "val": ["M02"], "test": []})
+    read = peers.faceformer(
+        folder,
+        {"dataset": "vocaset", "train_subjects": "F01 M02", "val_subjects": "M02", "test_subjects": ""},
+    )
     assert [(item["subject"], item["sentence"]) for item in read["train"]] == [("F01", 1), ("F01", 2), ("M02", 1)]
     assert not read["val"]
     for item, frames in zip(read["train"], (FRAMES, FRAMES, 16), strict=True):
         assert item["vertice"].shape == (frames, 3 * N_VERTS)
         assert item["vertice"].dtype == np.float32
         assert item["template"].shape == (3 * N_VERTS,)
-        assert len(item["audio"]) == round(frames / 30 * item["rate"])
+        assert len(item["audio"]) == round(frames / 30 * 16_000)
         assert np.abs(item["vertice"].reshape(-1, N_VERTS, 3)[3] - shape(3)).max() < 1e-6  # positions, head's frame
         assert np.abs(item["template"].reshape(-1, 3) - shape(7)).max() < 1e-6  # the calmest frame
-    assert read["train"][0]["rate"] == 16_000
 
 
 def test_every_second_frame_is_the_sequence_bit_by_bit(tmp_path: Path) -> None:
@@ -156,7 +118,7 @@ def test_the_pickle_is_what_numpy_writes_itself() -> None:
     data = pickle_arrays(arrays)
     assert data[:2] == b"\x80\x02"
     for encoding in ("latin1", "ASCII", "bytes"):
-        found = Restricted(io.BytesIO(data), encoding=encoding).load()
+        found = peers.load_pickle(data, encoding=encoding)
         assert list(found) == list(arrays)
         for name, values in arrays.items():
             assert type(found[name]) is np.ndarray
@@ -168,7 +130,7 @@ def test_the_pickle_is_what_numpy_writes_itself() -> None:
 @pytest.mark.parametrize("wanted", ["1", "2"])
 def test_both_kinds_of_numpy_read_the_pickle(tmp_path: Path, wanted: str) -> None:
     (tmp_path / "templates.pkl").write_bytes(pickle_arrays({"P01": np.arange(6, dtype=np.float32).reshape(2, 3)}))
-    program = _python_with_numpy(wanted)
+    program = python_with_numpy(wanted)
     if program is None:
         pytest.skip(f"no Python with numpy {wanted} on the path")
     script = (
@@ -178,14 +140,3 @@ def test_both_kinds_of_numpy_read_the_pickle(tmp_path: Path, wanted: str) -> Non
     command = [program, "-c", script, str(tmp_path / "templates.pkl")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]", done.stderr
-
-
-def _python_with_numpy(major: str) -> str | None:
-    names = ("python3", "python3.11", "python3.12", "python3.13")
-    for program in [f"{folder}/{name}" for folder in os.get_exec_path() for name in names]:
-        if shutil.which(program):
-            command = [program, "-c", "import numpy; print(numpy.__version__.split('.')[0])"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.stdout.strip() == major:
-                return program
-    return None
