@@ -29,7 +29,7 @@ from mmface4d.files import read_json
 VERSION = 1  # of what the numbers mean; a part of the identity
 KINDS = ("hubert", "wav2vec2", "wavlm")
 WINDOW_S, CONTEXT_S = 20.0, 2.0  # a piece, and how much of it is thrown away at either end that has a neighbour
-MOST_WIDTH, MOST_LAYERS = 1 << 16, 1 << 10  # what is beyond would be made before it could be refused
+MOST_LAYERS, MOST_NUMBER = 1 << 10, 1 << 20  # in a config; what is beyond would be made before it could be refused
 NEVER_SAVED = {"masked_spec_embed"}  # used in training only; some published weights lack it
 
 
@@ -155,8 +155,11 @@ def read_extractor(folder: Path) -> Extractor:
             raise InputError(f"{folder} is a model of kind {config['model_type']}", hint=f"one of {', '.join(KINDS)}")
         window, hop = coverage(config["conv_kernel"], config["conv_stride"])
         width, n_layers = int(config["hidden_size"]), int(config["num_hidden_layers"])
-        if not 1 <= width <= MOST_WIDTH or not 1 <= n_layers <= MOST_LAYERS:
-            raise ValueError(f"{n_layers} layers of {width}")
+        n_heads = int(config.get("num_attention_heads", 1))
+        if width < 1 or n_heads < 1 or not 1 <= n_layers <= MOST_LAYERS:
+            raise ValueError(f"{n_layers} layers of {width} with {n_heads} heads")
+        if beyond := [name for name, value in config.items() if isinstance(value, int) and abs(value) > MOST_NUMBER]:
+            raise ValueError(f"{beyond[0]} is {config[beyond[0]]}")
         rate = told.get("sampling_rate", SPEECH_RATE_HZ)
         # what the package's feature extractor does where the weights do not say
         normalise = bool(told.get("do_normalize", True))
@@ -200,7 +203,6 @@ def load_model(folder: Path) -> nn.Module:
     if missing or beyond:
         told = f"lacks {missing[0]}" if missing else f"has {beyond[0]}, which its config does not know"
         raise InputError(f"{weights_file(folder)} {told}", hint="config and weights are of two models; fetch both")
-    model.adapter = None  # some wav2vec 2.0 models end in one that shortens the tokens' beat
     return model
 
 

@@ -9,10 +9,17 @@ from functools import lru_cache
 from pathlib import Path
 
 from mmface4d.errors import InputError, MissingBackendError
-from mmface4d.files import file_sha256
+from mmface4d.files import file_sha256, read_json, write_json
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 SAFE, PLAIN = "model.safetensors", "pytorch_model.bin"
+# what of a config steers the package transformers and not the network: where else it looks for weights and programs,
+# and in what form it answers; an adapter at the end would shorten the tokens' beat
+STEERING = {
+    "add_adapter", "attn_implementation", "_attn_implementation", "_attn_implementation_internal", "auto_map",
+    "experts_implementation", "output_attentions", "output_hidden_states", "quantization_config", "return_dict",
+    "transformers_weights",
+}  # fmt: skip
 _HINT = "fetch it on a machine with a network, and give the folder it is in: transformers:FOLDER"
 
 
@@ -49,17 +56,18 @@ def folder_sha256(folder: Path) -> str:
 
 @contextmanager
 def only_hashed(folder: Path) -> Iterator[Path]:
-    """A folder with config and weights and nothing else, while the block runs.
+    """A folder with the config, without what is STEERING, and the weights and nothing else, while the block runs.
 
     The package transformers would also look for shards, adapters, and weights that the config names; of these the hash
     knows nothing.
     """
     with tempfile.TemporaryDirectory(prefix="mmface4d-encoder-") as made:
-        for path in (folder / CONFIG, weights_file(folder)):
-            try:
-                (Path(made) / path.name).symlink_to(path.resolve())
-            except OSError:  # where a user may make no links
-                shutil.copyfile(path, Path(made) / path.name)
+        told, weights = read_json(folder / CONFIG), weights_file(folder)
+        write_json(Path(made) / CONFIG, {name: value for name, value in told.items() if name not in STEERING})
+        try:
+            (Path(made) / weights.name).symlink_to(weights.resolve())
+        except OSError:  # where a user may make no links
+            shutil.copyfile(weights, Path(made) / weights.name)
         yield Path(made)
 
 

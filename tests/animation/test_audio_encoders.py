@@ -236,8 +236,23 @@ def test_what_is_loaded_is_what_is_hashed(own: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_encoder(f"transformers:{own}").tokens(samples).values, expected)
     shutil.copy(other / "model.safetensors", own / "other.safetensors")
     change(own / "config.json", transformers_weights="other.safetensors")
-    with pytest.raises(InputError, match="cannot be read"):
-        open_encoder(f"transformers:{own}").tokens(samples)
+    np.testing.assert_array_equal(open_encoder(f"transformers:{own}").tokens(samples).values, expected)
+
+
+@pytest.mark.parametrize(
+    "steering",
+    [
+        {"return_dict": False}, {"attn_implementation": "somebody/kernels"}, {"_attn_implementation": "eager"},
+        {"quantization_config": {"quant_method": "gptq", "bits": 4}}, {"auto_map": {"AutoModel": "theirs.Model"}},
+        {"add_adapter": True, "num_adapter_layers": 10**5},
+    ],
+)  # fmt: skip
+def test_a_config_tells_of_the_network_only(tmp_path: Path, steering: dict[str, Any]) -> None:
+    """Neither other programs are fetched nor layers made that are not needed."""
+    folder, samples = write_tiny(tmp_path / "tiny", "wav2vec2"), speech(0.2)
+    expected = open_encoder(f"transformers:{folder}").tokens(samples).values
+    change(folder / "config.json", **steering)
+    np.testing.assert_array_equal(open_encoder(f"transformers:{folder}").tokens(samples).values, expected)
 
 
 def test_shards_alone_are_told(own: Path, tiny: Path) -> None:
@@ -284,6 +299,7 @@ def test_other_models_are_refused(own: Path) -> None:
     [
         {"hidden_size": float("inf")}, {"hidden_size": 0}, {"num_hidden_layers": -5}, {"conv_stride": [2.5] * 7},
         {"conv_kernel": [1e308] * 7}, {"conv_stride": [0] * 7}, {"num_hidden_layers": 10**8}, {"hidden_size": 10**8},
+        {"num_attention_heads": -2}, {"adapter_attn_dim": 10**10},
     ],
 )  # fmt: skip
 def test_sizes_that_no_network_has_are_told(own: Path, wrong: dict[str, Any]) -> None:
