@@ -169,9 +169,11 @@ def _read_templates(path: Path, *, unit_m: float) -> dict[str, Vertices]:
         raise InputError(f"{path} holds no templates by subject", hint=_HINT)
     templates: dict[str, Vertices] = {}
     for subject, value in content.items():
+        if not isinstance(subject, str):  # and may be something that cannot even be printed
+            raise InputError(f"{path} holds a template of no name", hint=_HINT)
         points = dense(value)
-        if not isinstance(subject, str) or points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind != "f":
-            raise InputError(f"{path}: {str(subject)[:100]!r} is no template [V, 3]", hint=_HINT)
+        if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind != "f":
+            raise InputError(f"{path}: {subject[:100]!r} is no template [V, 3]", hint=_HINT)
         templates[subject] = (points * unit_m).astype(np.float32)
     if len({len(points) for points in templates.values()}) > 1:
         raise InputError(f"{path} has templates of several topologies", hint=_HINT)

@@ -24,6 +24,7 @@ from animation.data.sound_files import read_sound, write_sound
 from mmface4d.arrays import Vertices
 from mmface4d.errors import InputError, UsageError
 from mmface4d.files import read_json, write_json
+from mmface4d.frame_rates import MOST_FRAMES
 from mmface4d.names import SAFE_NAME
 from mmface4d.new_folder import new_folder
 from mmface4d.npy import map_npy, write_npy
@@ -33,7 +34,6 @@ from mmface4d.subject import mistakes
 
 RECORD, CLIPS, TEMPLATES, TOPOLOGY = "corpus.json", "clips", "templates.npz", "topology.npz"
 MOST_BYTES = 4 << 30  # of templates and topology
-MOST_FRAMES = 1_000_000  # of a clip
 _HINT = "the folder is damaged or incomplete; copy or make it again"
 
 Name = Annotated[str, StringConstraints(pattern=f"^{SAFE_NAME.pattern}$")]

@@ -128,6 +128,7 @@ TEMPLATES: Mapping[str, object] = {
     "a list": [1, 2],
     "nothing": {},
     "another shape": {"P9": np.zeros(7)},
+    "a number for a name": {10**5000: np.zeros((25, 3)), "P9": np.zeros((25, 3))},
     "several meshes": {"P9": np.zeros((25, 3)), "FaceTalk_170728_03272_TA": np.zeros((26, 3))},
     "no such subject": {"P8": np.zeros((25, 3))},
 }

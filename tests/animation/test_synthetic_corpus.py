@@ -137,7 +137,7 @@ def test_a_manner_cannot_be_heard() -> None:
 
 
 def test_a_manner_stays_the_same_from_clip_to_clip() -> None:
-    """Taking what the manner leads one to expect off a clip leaves less than a millimetre anywhere."""
+    """Taking what the manner leads one to expect off a clip leaves less than a fifth of the motion."""
     for performance in performances():
         expected = performance.frames_as(performance.speaker.manner, 0, performance.n_frames, chance=False)
         away_mm = 1e3 * np.linalg.norm(performance.frames(0, performance.n_frames) - expected, axis=2)
