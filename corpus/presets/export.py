@@ -8,6 +8,7 @@ from pathlib import Path
 from corpus.dataset.consent import scopes_of_sequence
 from corpus.presets.clip import Clip, open_clip, refuse_equal_names
 from corpus.presets.motion import Pose
+from mmface4d.errors import ConsentError
 from mmface4d.exported import Exported
 from mmface4d.new_folder import new_folder
 from mmface4d.sequence import STATUS
@@ -40,8 +41,7 @@ def export_sequences(
     try:
         with new_folder(output) as folder:
             done = write(clips, folder)
-            for clip in clips:  # somebody may have withdrawn meanwhile
-                scopes_of_sequence(clip.motion.sequence.path, clip.motion.sequence.take_name)
+            _refuse_changed(clips)
             for clip, one in zip(clips, done, strict=True):
                 one.notes += quality_notes(clip)
                 if preset in COLORED and "vertex_colors" in clip.motion.sequence and not clip.colors_allowed:
@@ -51,6 +51,13 @@ def export_sequences(
         for clip in clips:
             if clip.take is not None:
                 clip.take.close()
+
+
+def _refuse_changed(clips: Sequence[Clip]) -> None:
+    """Raises ConsentError where somebody has withdrawn meanwhile, or lets out something else than before."""
+    for clip in clips:
+        if scopes_of_sequence(clip.motion.sequence.path, clip.motion.sequence.take_name) != clip.scopes:
+            raise ConsentError(f"the consent to {clip.source} changed meanwhile", hint="run the same command again")
 
 
 def quality_notes(clip: Clip) -> list[str]:

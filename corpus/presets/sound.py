@@ -32,9 +32,11 @@ def cut_sound(clip: Clip, *, rate: int | None = None) -> CutSound | None:
 
     `rate` in Hz; without it the take's own. Sample i of a take belongs to start + (1 + rate_ppm 1e-6) i / rate.
     """
+    if not clip.sound_allowed:
+        return None
     if clip.wav is not None:
         return _cut_wav(clip.wav, clip.motion.duration_s, rate=rate)
-    if not clip.sound_allowed or clip.take is None or clip.take.info.audio is None or clip.take.audio_path is None:
+    if clip.take is None or clip.take.info.audio is None or clip.take.audio_path is None:
         return None
     audio, target = clip.take.info.audio, rate or clip.take.info.audio.rate
     true_rate = audio.rate / (1.0 + 1e-6 * audio.rate_ppm)
@@ -112,6 +114,6 @@ def write_sound(clip: Clip, path: Path, *, done: Exported, rate: int | None = No
         done.notes.append("no sound" if clip.sound_allowed else "no sound: the person's consent does not cover it")
         return False
     if sound.silent_s > WORTH_A_NOTE_S:
-        done.notes.append(f"the take's sound does not cover {sound.silent_s:.2f} s of it, which are silent")
+        done.notes.append(f"the sound does not cover {sound.silent_s:.2f} s of it, which are silent")
     write_wav(path, sound.samples, rate_hz=sound.rate)
     return True

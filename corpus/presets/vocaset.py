@@ -80,7 +80,7 @@ def _write_clip(clip: Clip, stem: str, folder: Path, *, bar: Progress) -> Export
     if clip.motion.fps != BASE_FPS:
         done.notes.append(f"brought from {clip.motion.fps:g} to {BASE_FPS:g} frames a second first")
     if sound.silent_s > SILENT_S:
-        done.notes.append(f"the take's sound does not cover {sound.silent_s:.2f} s of it, which are silent")
+        done.notes.append(f"the sound does not cover {sound.silent_s:.2f} s of it, which are silent")
     if (len(motion) + 1) // 2 > MOST_FRAMES:
         done.notes.append(f"longer than the {MOST_FRAMES} frames that the loaders' models can take")
     _write_vertices(folder / "vertices_npy" / f"{stem}.npy", motion, bar)

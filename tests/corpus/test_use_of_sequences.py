@@ -3,15 +3,17 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from corpus.presets import mesh_files
 from corpus.presets.export import export_sequences
-from mmface4d.errors import ConsentError
+from mmface4d.errors import ConsentError, InputError
 from mmface4d.lab import Lab, create_lab
 from mmface4d.subject import write_subject
+from mmface4d.wav import write_wav
 from mmface4d.withdrawal import withdraw
 from tests.corpus.faces_in_motion import wave, write_face
 from tests.corpus.in_process import run_here
@@ -100,6 +102,40 @@ def test_voice_and_colours_need_their_scopes(tmp_path: Path) -> None:
         assert any("no colours" in note for note in done.notes) != colours
         for name in ("ply", "npz"):
             shutil.rmtree(tmp_path / name)
+
+
+@pytest.mark.parametrize("preset", ["ply", "wav+npz", "vocaset"])
+def test_a_voice_beside_a_sequence_needs_its_scope_too(tmp_path: Path, preset: str) -> None:
+    """A sequence that names no take, in the session of somebody who lets out meshes only."""
+    lab, inside = lab_with_a_sequence(tmp_path, "mesh", "audio")
+    arrays = {name: array for name, array in np.load(inside).items() if name != "take"}
+    np.savez(inside, **arrays)
+    write_wav(inside.with_suffix(".wav"), np.full(16_000, 0.25, np.float32), rate_hz=16_000)
+    export_sequences([inside], tmp_path / "before", preset=preset)
+    assert list((tmp_path / "before").rglob("*.wav"))
+    write_subject(lab.subjects / "P07.json", person("P07", "mesh"))
+    if preset == "vocaset":  # which is nothing without sound
+        with pytest.raises(InputError, match="no sound that the person consented to"):
+            export_sequences([inside], tmp_path / "after", preset=preset)
+    else:
+        (done,) = export_sequences([inside], tmp_path / "after", preset=preset)
+        assert "no sound: the person's consent does not cover it" in done.notes
+        assert not list((tmp_path / "after").rglob("*.wav"))
+
+
+def test_a_consent_that_is_narrowed_meanwhile_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab, inside = lab_with_a_sequence(tmp_path)
+    write_ply = mesh_files.write_ply
+
+    def late(*arguments: Any) -> Any:
+        done = write_ply(*arguments)
+        write_subject(lab.subjects / "P07.json", person("P07", "mesh"))
+        return done
+
+    monkeypatch.setattr(mesh_files, "write_ply", late)
+    with pytest.raises(ConsentError, match="changed meanwhile"):
+        export_sequences([inside], tmp_path / "after", preset="ply")
+    assert not (tmp_path / "after").exists()
 
 
 def test_somebody_who_withdraws_meanwhile_stops_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
