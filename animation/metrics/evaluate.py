@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +79,7 @@ def evaluate_prepared(
             f"{len(protocols)} protocols, {len(seeds)} seeds",
             hint="choose another split, or data that have one",
         )
-    left_out = tuple(_left_out(prepared, clips, protocols))
+    left_out = tuple(_left_out(prepared, clips, dict.fromkeys(protocols)))
     if not any(drivers(prepared, clip, each) for clip in clips for each in protocols):
         raise InputError(f"no style can be shown: {left_out[0]}", hint="measure by the protocol self as well")
     judge = _Judge(model, prepared, every_definition(), masks_of(prepared.topology.masks, prepared.topology.n_verts))
@@ -204,11 +204,12 @@ class _Judge:
 
 
 def _runs(protocols: Sequence[Protocol], seeds: Sequence[int]) -> list[_Run]:
-    """Each protocol with each seed; only once where there is no choice."""
-    return [_Run(each, seed) for each in protocols for seed in (seeds[:1] if each == "self" else seeds)]
+    """Each protocol with each seed, once; with one seed where there is no choice."""
+    runs = [_Run(each, seed) for each in protocols for seed in (seeds[:1] if each == "self" else seeds)]
+    return list(dict.fromkeys(runs))
 
 
-def _left_out(prepared: Prepared, clips: Sequence[PreparedClip], protocols: Sequence[Protocol]) -> Iterator[str]:
+def _left_out(prepared: Prepared, clips: Sequence[PreparedClip], protocols: Iterable[Protocol]) -> Iterator[str]:
     for protocol in protocols:
         without = [clip.name for clip in clips if not drivers(prepared, clip, protocol)]
         if without:

@@ -282,6 +282,13 @@ def test_a_change_in_pairs_is_surer_than_two_intervals() -> None:
         bootstrap_change(ours, theirs[:3])
 
 
+def test_a_protocol_or_a_seed_given_twice_is_measured_once(prepared: Prepared) -> None:
+    model = parrot(prepared)
+    once = evaluate_prepared(model, prepared, protocols=("self", "other-subject"), seeds=(0, 1))
+    twice = evaluate_prepared(model, prepared, protocols=("self", "other-subject", "self"), seeds=(0, 1, 1))
+    assert twice == once
+
+
 def test_a_face_that_moves_where_the_true_one_keeps_still_counts_in_the_ratio() -> None:
     """Two clips of two frames and one vertex: the truth moves in one of them, the prediction in both."""
     moving, still = np.zeros((2, 1, 3)), np.zeros((2, 1, 3))
