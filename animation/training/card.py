@@ -108,7 +108,7 @@ def _validation(folder: Path, config: ModelConfig) -> list[str]:
     settings = config.training.get("validation")
     measure = settings.get("measure") if isinstance(settings, dict) else None
     best = min(points, key=lambda point: point.values.get(str(measure), point.values.get(LOSS, math.inf)))
-    lead = "The validation, while it trained, by which the weights were chosen (so not for comparisons):"
+    lead = f"The validation at update {best.update}, by which the weights were chosen (so not for comparisons):"
     return [
         lead,
         _table(("measure", "value"), [(name.replace("_", " "), f"{v:.4g}") for name, v in best.values.items()]),

@@ -49,4 +49,6 @@ def resumed_config(folder: Path) -> TrainConfig:
     try:
         return _Record.model_validate_json(read_text(path, max_bytes=MAX_BYTES)).config
     except ValidationError as error:
-        raise InputError(f"{path} is damaged: {mistakes(error)}", hint="give the settings again") from error
+        raise InputError(
+            f"{path} is damaged: {mistakes(error)}", hint="restore this file, or train into another folder"
+        ) from error

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +74,20 @@ def test_it_trains_goes_on_and_says_how_it_ended(place: Path, called: Callable[.
     # a training that has ended leaves the card alone
     assert called("train", "--resume", "-o", "run")[0] == 0
     assert Path("run/README.md").read_text() == card
+
+
+def test_one_that_is_interrupted_tells_how_to_go_on(
+    place: Path, called: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("animation.training.loop.Loop.run", interrupted)
+        code, out, err = called("train", "train.toml", "-o", "my run")
+    assert (code, out) == (130, "")
+    words = next(line for line in err.splitlines() if "--resume" in line).partition("Go on with: mmface4d ")[2]
+    assert called(*shlex.split(words))[0] == 0
 
 
 @pytest.mark.slow

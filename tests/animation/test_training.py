@@ -369,6 +369,17 @@ def test_a_damaged_state_is_told(run: Train, harm: Callable[[bytes], bytes]) -> 
         run("harmed", settings(), resume=True)
 
 
+@pytest.mark.parametrize("content", ["", "[]", '{"format": 1}', '{"config": {"seed": "s"}}'])
+def test_a_damaged_record_is_told(run: Train, content: str) -> None:
+    """Whether the settings are given again or not."""
+    path = run("recorded", settings()).folder / "run.json"
+    path.write_text(content)
+    for reads in (lambda: run("recorded", settings(), resume=True), lambda: resumed_config(path.parent)):
+        with pytest.raises(InputError, match=r"run\.json is damaged") as error:
+            reads()
+        assert "another folder" in (error.value.hint or "")
+
+
 def test_a_state_of_other_weights_is_told(run: Train) -> None:
     path = run("swapped", settings()).folder / "train_state.pt"
     state = torch.load(path, weights_only=True)
@@ -434,6 +445,7 @@ def test_a_card_tells_what_its_weights_were_measured_to_be(run: Train, monkeypat
     )
     monkeypatch.setattr("animation.training.validation.Validator.measure", lambda *_, **__: next(values))
     card = (run("two", settings()).folder / "README.md").read_text()
+    assert "at update 4, by which the weights were chosen" in card
     assert all(told in card for told in ("| loss | 7 |", "| face mean mm | 2 |", "| lips max mm | 6.5 |"))
 
 
