@@ -9,4 +9,4 @@ extensions = ["myst_parser"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"mmface4d {__version__}"
-exclude_patterns = ["images"]
+exclude_patterns = ["dev", "images"]
