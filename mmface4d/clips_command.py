@@ -33,7 +33,7 @@ Examples:
 EXPORT_EPILOG = """\b
 Examples:
   mmface4d clips export release --to faceformer-vocaset -o for-faceformer
-  mmface4d clips export lab --to clips --splits splits.json -o clips
+  mmface4d clips export lab --to clips --splits splits.json -o clips-split
 """
 
 

@@ -27,7 +27,7 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.argument("checkpoints", metavar="CHECKPOINT...", nargs=-1, required=True, type=PATH)
-@click.option("--data", type=PATH, required=True, help="A release, a lab, or a folder of clips.")
+@click.option("--data", type=PATH, required=True, help="A release, a lab, a clips folder ...: what `clips show` reads.")
 @click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True, help="Whose clips are judged.")
 @click.option(
     "--protocol", "protocols", type=click.Choice(PROTOCOLS), multiple=True, help="Whose style is shown; all by default."

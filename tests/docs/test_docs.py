@@ -33,8 +33,16 @@ def shown_commands(page: Path) -> list[list[str]]:
     return [shlex.split(line[2:]) for line in lines]
 
 
+def printed_commands(page: Path) -> list[list[str]]:
+    """The command lines of a page's text blocks, which need something that a page cannot make."""
+    blocks = re.findall(r"```text\n(.*?)```", page.read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("mmface4d ")]
+
+
 def shown(program_name: str) -> list[tuple[str, list[str]]]:
-    return [(page.name, words[1:]) for page in PAGES for words in shown_commands(page) if words[0] == program_name]
+    commands = [(page.name, words) for page in PAGES for words in shown_commands(page) + printed_commands(page)]
+    return [(name, words[1:]) for name, words in commands if words[0] == program_name]
 
 
 def parse(words: list[str]) -> click.Context:
@@ -89,6 +97,28 @@ def test_every_command_is_documented_and_no_other() -> None:
         group = first.rsplit(" ", 1)[0]
         documented |= {first, *(f"{group} {other}" for other in others)}
     assert documented == set(command_paths())
+
+
+@pytest.mark.parametrize("path", ["train", "evaluate", "animate", "clips show", "clips synth", "clips export"])
+def test_every_option_of_animation_is_documented(path: str) -> None:
+    pages = "".join(page.read_text() for page in PAGES if page.name.startswith("anima"))
+    command: click.Command = program
+    for name in path.split():
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), name)
+        assert found is not None
+        command = found
+    options = [each for each in command.params if isinstance(each, click.Option)]
+    assert len(options) <= 12
+    told = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", pages))
+    assert [each.opts for each in options if not told & set(each.opts)] == []
+
+
+def test_every_page_has_a_place() -> None:
+    index = (REPOSITORY / "docs" / "index.md").read_text()
+    (places,) = re.findall(r"```{toctree}\n:maxdepth: 1\n\n(.*?)```", index, re.DOTALL)
+    pages = {page.stem for page in (REPOSITORY / "docs").glob("*.md")} - {"index"}
+    assert sorted(places.split()) == sorted(pages)
 
 
 def test_every_exit_code_is_documented() -> None:
