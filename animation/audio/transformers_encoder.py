@@ -119,8 +119,12 @@ class TransformersEncoder:
         heard = speech.read(piece.first * hop, end)
         prepared = torch.from_numpy(speech.standard(heard) if self.extractor.normalise else heard)
         kept = slice(piece.keep_first - piece.first, piece.keep_stop - piece.first)
-        with torch.inference_mode():
-            return self.hidden(prepared)[kept].float().cpu().numpy()
+        try:
+            with torch.inference_mode():
+                return self.hidden(prepared)[kept].float().cpu().numpy()
+        except (RuntimeError, ValueError, ArithmeticError) as error:  # also where a device has too little memory
+            told = str(error).strip().partition("\n")[0][:300]
+            raise InputError(f"{self.name} cannot encode this sound: {told}", hint="check its config.json") from error
 
 
 @contextmanager

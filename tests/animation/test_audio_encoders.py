@@ -309,6 +309,13 @@ def test_sizes_that_no_network_has_are_told(own: Path, wrong: dict[str, Any]) ->
         TransformersEncoder(str(own))
 
 
+def test_a_network_that_cannot_be_run_is_told(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "tiny", "wavlm")
+    change(folder / "config.json", max_bucket_distance=0)
+    with pytest.raises(InputError, match="cannot encode this sound: math domain"):
+        open_encoder(f"transformers:{folder}").tokens(speech(0.2))
+
+
 def test_another_rate_is_refused(own: Path) -> None:
     change(own / "preprocessor_config.json", sampling_rate=8000)
     with pytest.raises(InputError, match="wants 8000 samples a second"):
