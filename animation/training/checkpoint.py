@@ -4,6 +4,7 @@ The weights' own metadata name the hash of what the model is and of `preprocess.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +64,17 @@ def write_weights(folder: Path, model: AnimationModel, *, told: dict[str, str]) 
 
     state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
     data = save(state, metadata={"format": "pt", "settings_sha256": settings_sha256(folder), **told})
-    with atomic_path(folder / WEIGHTS_FILE) as partial:
-        partial.write_bytes(data)
+    header_end = 8 + int.from_bytes(data[:8], "little")
+    with atomic_path(folder / WEIGHTS_FILE) as partial, partial.open("wb") as file:
+        file.write(data[:8] + _in_order(data[8:header_end]))
+        file.write(memoryview(data)[header_end:])
+
+
+def _in_order(header: bytes) -> bytes:
+    """The same header with sorted metadata, which safetensors writes in any order: equal weights are equal files."""
+    value = json.loads(header)
+    value["__metadata__"] = dict(sorted(value["__metadata__"].items()))
+    return json.dumps(value, separators=(",", ":")).encode().ljust(len(header))
 
 
 def load_checkpoint(folder: Path, *, device: torch.device | str = "cpu") -> Trained:

@@ -89,6 +89,16 @@ def test_no_pickle_is_written(checkpoint: Path) -> None:
     }  # fmt: skip
 
 
+def test_equal_weights_are_equal_files(checkpoint: Path) -> None:
+    told = dict.fromkeys("abcdefgh", "told")
+    files = set()
+    for _ in range(5):
+        save_checkpoint(checkpoint, trained(), told=told)
+        files.add((checkpoint / "model.safetensors").read_bytes())
+    assert len(files) == 1
+    assert torch.equal(output(load_checkpoint(checkpoint)), output(trained()))
+
+
 def test_weights_of_another_model_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "other", trained(seed=1))
     (tmp_path / "other" / "model.safetensors").replace(checkpoint / "model.safetensors")
