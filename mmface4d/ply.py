@@ -18,6 +18,7 @@ TYPES = {
     **dict.fromkeys(("int", "int32"), "i4"), **dict.fromkeys(("uint", "uint32"), "u4"),
     **dict.fromkeys(("float", "float32"), "f4"), **dict.fromkeys(("double", "float64"), "f8"),
 }  # fmt: skip
+CORNERS = ("vertex_indices", "vertex_index")
 ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 
 
@@ -33,8 +34,21 @@ class PlyMesh:
 class _Element:
     name: str
     count: int
-    scalars: list[tuple[str, str]] = field(default_factory=list)  # name, type
-    lists: list[tuple[str, str, str]] = field(default_factory=list)  # name, type of the count, type of the items
+    properties: list[tuple[str, str, str]] = field(default_factory=list)  # name, type, type of the count: "" for one
+
+    @property
+    def scalars(self) -> list[tuple[str, str]]:
+        """Names and types, where there is nothing else; raises ValueError where there are lists."""
+        if any(count for _, _, count in self.properties):
+            raise ValueError(f"its {self.name} elements have lists")
+        return [(name, kind) for name, kind, _ in self.properties]
+
+    @property
+    def corners(self) -> int | None:
+        """Which property holds a polygon's vertices; None where none is a list."""
+        lists = [number for number, (_, _, count) in enumerate(self.properties) if count]
+        named = [number for number in lists if self.properties[number][0] in CORNERS]
+        return (named + lists)[0] if lists else None
 
 
 def read_ply(path: Path) -> PlyMesh:
@@ -62,10 +76,10 @@ def _header(data: bytes) -> tuple[str, list[_Element], bytes]:
         elif words[:1] == ["element"]:
             elements.append(_Element(words[1], int(words[2])))
         elif words[:2] == ["property", "list"]:
-            elements[-1].lists.append((words[4], TYPES[words[2]], TYPES[words[3]]))
+            elements[-1].properties.append((words[4], TYPES[words[3]], TYPES[words[2]]))
         elif words[:1] == ["property"]:
-            elements[-1].scalars.append((words[2], TYPES[words[1]]))
-    if order is None or any(each.count < 0 or (each.lists and each.scalars) for each in elements):
+            elements[-1].properties.append((words[2], TYPES[words[1]], ""))
+    if order is None or any(each.count < 0 for each in elements):
         raise ValueError("its header is not one of a plain mesh")
     return order, elements, data[body:]
 
@@ -81,14 +95,34 @@ def _read_ascii(body: bytes, elements: list[_Element], order: str) -> tuple[np.n
             names = [name for name, _ in element.scalars]
             vertices = np.array([[row[names.index(axis)] for axis in "xyz"] for row in rows]).reshape(-1, 3)
         elif element.name == "face":
-            polygons = [np.array(row[1 : 1 + int(row[0])], dtype=np.int64) for row in rows]
+            polygons = [_corners(row, element) for row in rows]
     return vertices, polygons
+
+
+def _corners(row: list[float], element: _Element) -> np.ndarray:
+    """A polygon's vertices, of a row of numbers."""
+    at = 0
+    for number, (_, _, count) in enumerate(element.properties):
+        length = _length(int(row[at]), element) if count else 1
+        at += 1 if count else 0
+        if number == element.corners:
+            if at + length > len(row):
+                raise ValueError(f"a row of {element.name} is too short")
+            return np.array(row[at : at + length], dtype=np.int64)
+        at += length
+    raise ValueError(f"its {element.name} elements have no list")
+
+
+def _length(length: int, element: _Element) -> int:
+    if length < 0:
+        raise ValueError(f"a list of {element.name} has {length} items")
+    return length
 
 
 def _read_binary(body: bytes, elements: list[_Element], order: str) -> tuple[np.ndarray, list[np.ndarray]]:
     vertices, polygons, at = np.zeros((0, 3)), [], 0
     for element in elements:
-        if element.lists:
+        if element.corners is not None:
             found, at = _read_lists(body, element, order, at)
             polygons = found if element.name == "face" else polygons
             continue
@@ -101,18 +135,21 @@ def _read_binary(body: bytes, elements: list[_Element], order: str) -> tuple[np.
 
 
 def _read_lists(body: bytes, element: _Element, order: str, at: int) -> tuple[list[np.ndarray], int]:
-    """Lists row after row, each with its own length; the first list of a row is the one that is wanted."""
-    found = []
+    """The corners of row after row; lists have lengths of their own."""
+    found, corners = [], element.corners
+    kinds = [(np.dtype(order + kind), np.dtype(order + count) if count else None)
+             for _, kind, count in element.properties]  # fmt: skip
     for _ in range(element.count):
-        for number, (_, count_type, item_type) in enumerate(element.lists):
-            length = int(np.frombuffer(body, order + count_type, count=1, offset=at)[0])
-            at += np.dtype(count_type).itemsize
-            if length < 0:
-                raise ValueError(f"a list of {element.name} has {length} items")
-            items = np.frombuffer(body, order + item_type, count=length, offset=at)
-            at += length * np.dtype(item_type).itemsize
-            if number == 0:
-                found.append(items.astype(np.int64))
+        for number, (kind, count) in enumerate(kinds):
+            length = 1
+            if count is not None:
+                length = _length(int(np.frombuffer(body, count, count=1, offset=at)[0]), element)
+                at += count.itemsize
+            if number == corners:
+                found.append(np.frombuffer(body, kind, count=length, offset=at).astype(np.int64))
+            at += length * kind.itemsize
+    if at > len(body):
+        raise ValueError(f"it ends before its last {element.name}")
     return found, at
 
 

@@ -55,6 +55,26 @@ def test_every_flavour_gives_the_same_mesh(tmp_path: Path, flavour: str) -> None
     assert mesh.faces.tolist() == [[0, 1, 2], [0, 2, 3], [0, 1, 2]]
 
 
+@pytest.mark.parametrize("flavour", ["ascii", "binary_little_endian"])
+def test_triangles_may_have_colours_and_lists_before_their_corners(tmp_path: Path, flavour: str) -> None:
+    """As MeshLab writes flags, colours and texture coordinates of faces."""
+    head = f"ply\nformat {flavour} 1.0\nelement vertex 4\n" + "".join(f"property float {a}\n" for a in "xyz")
+    head += "element face 1\nproperty int flags\nproperty list uchar float texcoord\n"
+    head += "property list uchar int vertex_indices\nproperty uchar red\nend_header\n"
+    if flavour == "ascii":
+        body = "".join(f"{x} {y} {z}\n" for x, y, z in POINTS.tolist()) + "9 2 0.5 0.5 3 1 2 3 255\n"
+        data = (head + body).encode()
+    else:
+        face = np.array([9], "<i4").tobytes() + b"\2" + np.array([0.5, 0.5], "<f4").tobytes()
+        face += b"\3" + np.array([1, 2, 3], "<i4").tobytes() + b"\xff"
+        data = head.encode() + POINTS.astype("<f4").tobytes() + face
+    (tmp_path / "a.ply").write_bytes(data)
+    assert read_ply(tmp_path / "a.ply").faces.tolist() == [[1, 2, 3]]
+    (tmp_path / "a.ply").write_bytes(data.rstrip(b"\n")[:-6])
+    with pytest.raises(InputError, match=r"a\.ply is no readable PLY mesh"):
+        read_ply(tmp_path / "a.ply")
+
+
 def test_our_own_meshes_come_back(tmp_path: Path) -> None:
     from corpus.presets.mesh_files import ply_bytes
 
