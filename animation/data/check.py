@@ -1,6 +1,7 @@
 """What speaks against using a clip, in words that name it."""
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -179,7 +180,8 @@ def _sound_mistakes(clip: Clip) -> list[str]:
 
 def error_of(clip: Clip, error: InputError) -> str:
     """The message with the clip's name, unless it says that already."""
-    return error.message if clip.name in error.message else f"{clip.name}: {error.message}"
+    names_it = clip.name in re.split(r"[^A-Za-z0-9_-]+", error.message)  # s1_001 is not s1_00
+    return error.message if names_it else f"{clip.name}: {error.message}"
 
 
 def repeated(names: Iterable[str]) -> list[str]:

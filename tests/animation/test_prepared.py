@@ -174,11 +174,19 @@ def test_mistakes_of_all_clips_are_told_at_once(tmp_path: Path) -> None:
     assert len(kept) == 9  # the others are done
 
 
-def test_a_sound_that_cannot_be_read_is_a_mistake_of_its_clip(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("the file is cut short", "used: s1_00: the file is cut short"),
+        ("clips/s1_00.wav is cut short", r"used: clips/s1_00\.wav is cut short"),
+        ("clips/s1_001.wav is cut short", r"used: s1_00: clips/s1_001\.wav is cut short"),
+    ],
+)
+def test_a_sound_that_cannot_be_read_is_a_mistake_of_its_clip(tmp_path: Path, told: str, said: str) -> None:
     def broken() -> Sound:
-        raise InputError("the file is cut short")
+        raise InputError(told)
 
-    with pytest.raises(InputError, match="s1_00: the file is cut short"):
+    with pytest.raises(InputError, match=said):
         ready(changed(toy_corpus(), 0, sound=broken, fingerprint="1"), tmp_path)
 
 
