@@ -92,7 +92,7 @@ def _add(gathering: Gathering, file: Path, names: "Counter[str]") -> str | None:
     # a sequence.npz is known by its folder
     own_name = safe_name(file.parent.name if file.name == SEQUENCE else file.stem)
     name, subject, sentence = own_name, safe_name(own_name.partition("_")[0]), own_name
-    if opened.take is not None and ("subject" in opened.take.info.source or not wav.is_file()):
+    if opened.take is not None and (opened.take.info.source.get("subject") or not wav.is_file()):
         name, subject, sentence = opened.name, opened.subject, opened.sentence
     clip = Clip(
         name=free_name(name, names), subject=subject, sentence=sentence, fps=fps, n_frames=n_frames,

@@ -236,6 +236,7 @@ def test_loose_sequences_come_with_a_wav_of_their_name(loose: Path) -> None:
 
 
 def test_a_take_says_whom_a_sequence_with_a_wav_shows(loose: Path) -> None:
+    record(loose / "takes" / "mute", source={"subject": ""})
     for name in ("free", "mute"):
         soundfile.write(loose / f"{name}.wav", np.full(8000, 0.25), 16_000, subtype="FLOAT")
     said = {clip.name: clip for clip in open_speech_corpus(loose).clips}
