@@ -15,8 +15,8 @@ from mmface4d.files import atomic_path
 CARD_FILE = "README.md"
 UNMEASURED = "Not measured on test subjects yet: `mmface4d evaluate` does it."
 RIGHTS = (
-    "The weights were made from recordings of people's faces and voices. Use them only as the data's licence and these "
-    "people's consent allow; the faces they make may resemble real people."
+    "Use the weights only as the data's licence allows, and where these are recordings of people's faces and voices, "
+    "these people's consent; the faces they make may resemble real people."
 )
 NO_LICENCE = "The data came without a stated licence: ask who gave them before you pass the weights on."
 
