@@ -6,6 +6,7 @@ Rules of their loaders, which these files keep:
 - The subject is what stands before the last underscore, for some before the first one; so it has none. The sentence
   is the last two digits.
 - `templates.pkl` is a dict of arrays that is read with the encoding latin1.
+- The sound is as long as the frames that are read of it: some spread all of it over all of them.
 - A mesh's name is its sound's with `wav` replaced.
 - FaceDiffuser skips subjects that it is told of in training only; so they are named as validation subjects too.
 """
@@ -113,6 +114,7 @@ def _write_clip(named: Named, root: Path, family: Family, *, corpus: SpeechCorpu
     if frames > MOST_FRAMES:
         done.notes.append(f"longer than the {MOST_FRAMES} frames that the loaders' models can take")
     write_frames(root / "vertices_npy" / f"{stem}.npy", clip, n_verts=corpus.topology.n_verts, flat=True)
-    write_wav(root / "wav" / f"{stem}.wav", trimmed_sound(named.clip, done=done), rate_hz=SPEECH_RATE_HZ)
+    sound = trimmed_sound(named.clip, done=done, duration_s=frames * family.every / family.fps)
+    write_wav(root / "wav" / f"{stem}.wav", sound, rate_hz=SPEECH_RATE_HZ)
     bar.advance()
     return done

@@ -65,10 +65,13 @@ def write_frames(path: Path, clip: Clip, *, n_verts: int, flat: bool, scale: flo
     write_npy(path, told(), shape=(clip.n_frames, 3 * n_verts) if flat else (clip.n_frames, n_verts, 3))
 
 
-def trimmed_sound(clip: Clip, *, done: Exported) -> Float32[np.ndarray, "n_samples"]:
+def trimmed_sound(
+    clip: Clip, *, done: Exported, duration_s: float | None = None
+) -> Float32[np.ndarray, "n_samples"]:  # fmt: skip
     """At 16 kHz from the first frame to the end of the last, of the clip as it was before its rate was changed.
 
-    What the sound does not cover is silent. Raises InputError that names the clip where it is damaged.
+    `duration_s` is for loaders that spread all of a sound over all frames that they read. What the sound does not cover
+    is silent. Raises InputError that names the clip where it is damaged.
     """
     sound = clip.sound()
     try:
@@ -76,7 +79,8 @@ def trimmed_sound(clip: Clip, *, done: Exported) -> Float32[np.ndarray, "n_sampl
     except InputError as error:
         raise InputError(f"{clip.name}: {error.message}", hint=error.hint) from error
     heard, first = speech_samples(sound), round(sound.start_s * SPEECH_RATE_HZ)
-    out = np.zeros(round(clip.duration_s * SPEECH_RATE_HZ), np.float32)
+    length_s = clip.duration_s if duration_s is None else duration_s
+    out = np.zeros(round(length_s * SPEECH_RATE_HZ), np.float32)
     begin, end = max(first, 0), min(first + len(heard), len(out))
     if begin < end:
         out[begin:end] = heard[begin - first : end - first]

@@ -16,7 +16,7 @@ import numpy as np
 from animation.audio.encoder import SPEECH_RATE_HZ
 from animation.data.clip import Clip
 from animation.data.corpus import SpeechCorpus
-from animation.export.faceformer import VOCASET_ROOM
+from animation.export.faceformer import VOCASET, VOCASET_ROOM
 from animation.export.naming import Named, by_split, numbered
 from animation.export.parts import (
     blocks,
@@ -95,7 +95,8 @@ def _sounds(named: list[Named], done: list[Exported]) -> Iterator[tuple[str, Ite
 
     def told(pairs: list[tuple[Named, Exported]]) -> Iterator[tuple[str, dict[str, Any]]]:
         for each, one in pairs:
-            samples = pcm(trimmed_sound(each.clip, done=one))
+            duration_s = -(-one.frames // VOCASET.every) * VOCASET.every / FPS  # as FaceFormer reads them
+            samples = pcm(trimmed_sound(each.clip, done=one, duration_s=duration_s))
             yield each.sentence, {"audio": samples, "sample_rate": SPEECH_RATE_HZ}
 
     for subject, pairs in theirs.items():

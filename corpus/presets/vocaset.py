@@ -71,8 +71,8 @@ def rename(clips: Sequence[Clip]) -> dict[str, str]:
 
 
 def _write_clip(clip: Clip, stem: str, folder: Path, *, bar: Progress) -> Exported:
-    motion = clip.motion.at(BASE_FPS).at(FPS)
-    sound = cut_sound(clip, rate=SPEECH_RATE)
+    read = clip.motion.at(BASE_FPS)  # of which the sound is as long: some loaders spread all of it over all frames
+    motion, sound = read.at(FPS), cut_sound(replace(clip, motion=read), rate=SPEECH_RATE)
     if sound is None:
         why = "has no sound" if clip.sound_allowed else "has no sound that the person consented to"
         raise InputError(f"{clip.source} {why}, and this layout is nothing without", hint="leave it out")
@@ -81,7 +81,7 @@ def _write_clip(clip: Clip, stem: str, folder: Path, *, bar: Progress) -> Export
         done.notes.append(f"brought from {clip.motion.fps:g} to {BASE_FPS:g} frames a second first")
     if sound.silent_s > SILENT_S:
         done.notes.append(f"the sound does not cover {sound.silent_s:.2f} s of it, which are silent")
-    if (len(motion) + 1) // 2 > MOST_FRAMES:
+    if len(read) > MOST_FRAMES:
         done.notes.append(f"longer than the {MOST_FRAMES} frames that the loaders' models can take")
     _write_vertices(folder / "vertices_npy" / f"{stem}.npy", motion, bar)
     write_wav(folder / "wav" / f"{stem}.wav", sound.samples, rate_hz=sound.rate)

@@ -71,7 +71,7 @@ def test_frames_between_are_halfway(tmp_path: Path) -> None:
     np.testing.assert_allclose(stored[1::2].reshape(-1, 25, 3), (frames[1:] + frames[:-1]) / 2, atol=1e-7)
 
 
-@pytest.mark.parametrize("fps", [25.0, 60.0, 120.0])
+@pytest.mark.parametrize("fps", [25.0, 29.97, 60.0, 120.0])
 def test_other_rates_play_at_the_right_speed(tmp_path: Path, fps: float) -> None:
     corpus = toy_corpus(sentences=1, fps=fps)
     root, told = export(corpus, tmp_path / "out", "faceformer-vocaset")
@@ -80,7 +80,7 @@ def test_other_rates_play_at_the_right_speed(tmp_path: Path, fps: float) -> None
         expected = resample_clip(clip, 30.0)
         frames = item["vertice"].reshape(-1, 25, 3)
         np.testing.assert_array_equal(frames, expected.frames(0, expected.n_frames))
-        assert len(item["audio"]) == round(clip.duration_s * 16_000)
+        assert len(item["audio"]) == round(len(frames) / 30 * 16_000)  # which is spread over the frames
 
 
 def test_biwi_has_all_frames_at_25(tmp_path: Path) -> None:
@@ -93,6 +93,9 @@ def test_biwi_has_all_frames_at_25(tmp_path: Path) -> None:
         clip = original(corpus, told, Path(item["name"]).stem)
         frames = item["vertice"].reshape(-1, 25, 3)
         np.testing.assert_array_equal(frames[::5], clip.frames(0, clip.n_frames)[::6])  # both have a frame every 0.2 s
+        tokens = (len(item["audio"]) - 400) // 320 + 1  # of 50 a second, two a frame
+        assert len(item["audio"]) == len(frames) * 640
+        assert tokens // 2 == len(frames) - 1
     assert (root / "templates" / "BIWI.ply").is_file()
 
 

@@ -14,7 +14,7 @@ from corpus.presets.vocaset import rename
 from mmface4d.array_pickle import pickle_arrays
 from mmface4d.errors import InputError, UsageError
 from tests.animation import peers
-from tests.corpus.talking_head import FRAMES, N_VERTS, faces, mend, shape, spoken_clip, write_spoken
+from tests.corpus.talking_head import FRAMES, N_VERTS, START_USEC, faces, mend, shape, spoken_clip, write_spoken
 from tests.mmface4d.other_numpy import python_with_numpy
 
 
@@ -51,6 +51,18 @@ def test_every_second_frame_is_the_sequence_bit_by_bit(tmp_path: Path) -> None:
     np.testing.assert_array_equal(doubled[::2].reshape(FRAMES, N_VERTS, 3), vertices)
     middle = (vertices[:-1].astype(float) + vertices[1:]) / 2
     assert np.abs(doubled[1::2].reshape(-1, N_VERTS, 3) - middle).max() < 1e-7
+
+
+@pytest.mark.parametrize(("fps", "frames"), [(60.0, 41), (50.0, 33), (30.0, 20)])
+def test_the_sound_is_as_long_as_the_frames_that_are_read(tmp_path: Path, fps: float, frames: int) -> None:
+    """Loaders spread all of it over all of them."""
+    times = START_USEC + np.round(np.arange(frames) * 1e6 / fps).astype(np.int64)
+    path = write_spoken(tmp_path, frames=frames, fps=fps, times_usec=times)
+    export_sequences([path], tmp_path / "out", preset="vocaset")
+    (item,) = peers.faceformer(
+        tmp_path / "out", {"dataset": "vocaset", "train_subjects": "P01", "val_subjects": "", "test_subjects": ""}
+    )["train"]
+    assert len(item["audio"]) == round(len(item["vertice"]) / 30 * 16_000)
 
 
 def test_facediffusers_rules_hold_too(folder: Path) -> None:
