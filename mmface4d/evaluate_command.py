@@ -48,7 +48,8 @@ def evaluate(
     import json
 
     from animation.device import usable_device
-    from animation.metrics.across import across_json, told_apart
+    from animation.metrics.across import across_json, check_alike, told_apart
+    from animation.metrics.evaluate import outline
     from animation.metrics.report_page import write_report_page
     from animation.metrics.report_text import report_text, reports_text
     from animation.training.checkpoint import load_checkpoint
@@ -60,6 +61,7 @@ def evaluate(
     usable = usable_device(device)
     trained = [load_checkpoint(path, device=usable) for path in checkpoints]  # all, before what takes long
     chosen: Any = {"split": split, "protocols": protocols or PROTOCOLS}  # click has checked both
+    check_alike(told_apart([outline(each, corpus, split=chosen["split"]) for each in trained]))
     reports = [
         _measured(each, corpus, name=path.name, draws=draws, **chosen)
         for path, each in zip(checkpoints, trained, strict=True)

@@ -49,8 +49,7 @@ def evaluate(
     """
     from animation.audio.registry import open_same_encoder
 
-    wanted = trained.preprocessing
-    _check_fits(trained, corpus)
+    wanted, about = trained.preprocessing, outline(trained, corpus, split=split)
     encoder = open_same_encoder(wanted.encoder.spec, wanted.encoder.identity)
     prepared = prepare(
         corpus, encoder=encoder, fps=wanted.fps, normalisation=wanted.normalisation, cache=cache, splits={split}
@@ -60,11 +59,36 @@ def evaluate(
     prepared = replace(prepared, training_subjects=known)
     report = evaluate_prepared(trained.model, prepared, split=split, protocols=protocols, seeds=seeds, tick=tick)
     notes = [*report.notes, *_differing_masks(trained, corpus), *_seen_in_training(trained, corpus, split)]
-    config = trained.config
-    return replace(
-        report, model=wanted.model, options=_chosen(config), training_seed=config.seed, trained_on=config.data,
-        settings=dict(_settings(config.training)), notes=tuple(notes),
-    )  # fmt: skip
+    found = {"numbers": report.numbers, "clips": report.clips, "vertex_mm": report.vertex_mm}
+    return replace(about, **found, notes=tuple(notes))
+
+
+def outline(trained: "Trained", corpus: SpeechCorpus, *, split: Split) -> Report:
+    """What the report of a model will say before anything is measured: whether it compares with others shows at once.
+
+    Raises InputError where the corpus has another topology.
+    """
+    _check_fits(trained, corpus)
+    config, wanted = trained.config, trained.preprocessing
+    return Report(
+        model=wanted.model,
+        options=_chosen(config),
+        training_seed=config.seed,
+        weights_sha256=weights_sha256(trained.model),
+        trained_on=config.data,
+        data=corpus.origin,
+        licence=corpus.licence,
+        split=split,
+        fps=wanted.fps,
+        topology=corpus.topology.name,
+        topology_sha256=corpus.topology.sha256,
+        encoder=wanted.encoder.identity,
+        style=trained.model.capabilities.style,
+        numbers=(),
+        clips=(),
+        vertex_mm={},
+        settings=dict(_settings(config.training)),
+    )
 
 
 def evaluate_prepared(

@@ -146,14 +146,20 @@ def test_what_cannot_be_measured_is_refused(
     assert "bug:" not in said
 
 
-def test_a_checkpoint_that_cannot_be_read_is_found_before_any_is_measured(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [("nothing", "no such folder"), ("a0", "one model is among them twice"), ("slow", "fps differs")],
+)
+def test_what_does_not_compare_is_found_before_anything_is_measured(
+    other: str, words: str, place: Path, corpus: SpeechCorpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured: list[object] = []
     monkeypatch.setattr(evaluate_command, "_measured", lambda *_, **__: measured.append(1))
-    code, _, said = run(place, "a0", "nothing", "--data", "clips")
+    slow = untrained(corpus, 5)
+    save_checkpoint(place / "slow", replace(slow, preprocessing=replace(slow.preprocessing, fps=25.0)))
+    code, _, said = run(place, "a0", other, "--data", "clips")
     assert (code, measured) == (EXIT_PRECONDITION, [])
-    assert "no such folder" in said
+    assert words in said
 
 
 def test_a_page_that_cannot_be_written_loses_no_number(place: Path) -> None:
