@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ DAMAGED = "the sequence or its take is damaged"
 LOST = f"the face was lost for more than {MOST_LOST_S:g} s"
 LAB_LICENCE = "not published: for the uses that the people recorded consented to"
 FITTED_SHARE = 0.8  # of a released sequence's frames, to be worth opening
+FEW_FITTED = f"fewer than {FITTED_SHARE:.0%} of the frames were fitted"
 MESHES_IN_MEMORY = 2  # of a release, whose meshes are read whole
 
 
@@ -263,8 +264,9 @@ def _add_of_release(
     if n_frames is None:
         gathering.left_out[DAMAGED] += 1
         return
-    if _lost(row.quality, row.id, reader):
-        gathering.left_out[LOST] += 1
+    lost = why_lost(row.quality, partial(reader.read, row.id))
+    if lost is not None:
+        gathering.left_out[lost] += 1
         return
     fingerprint = f"{VERSION} {row.sha256} {item.files['audio.wav'].sha256}"
 
@@ -286,10 +288,11 @@ def released_frames(duration_s: float, fps: float) -> int | None:
     return max(round(beats), 1) if 0 < beats <= MOST_FRAMES else None
 
 
-def _lost(quality: float, item_id: str, reader: _ReleasedMeshes) -> bool:
-    if quality >= 1.0:
-        return False
-    return quality < FITTED_SHARE or longest_lost_s(reader.read(item_id)) > MOST_LOST_S
+def why_lost(quality: float, read: Callable[[], MeshSequence]) -> str | None:
+    """Why a released sequence, of which so large a share was fitted, is of no use; None where it is."""
+    if not quality >= FITTED_SHARE:
+        return FEW_FITTED
+    return LOST if quality < 1.0 and longest_lost_s(read()) > MOST_LOST_S else None
 
 
 def _released_sound(release: "Release", item: "ReleaseItem") -> "Sound":

@@ -28,7 +28,7 @@ from mmface4d.lab import Lab, create_lab, open_lab
 from mmface4d.model_topology import model_topology
 from mmface4d.results import sequence_place
 from mmface4d.sequence import MeshSequence, load_sequence, write_sequence
-from mmface4d.sequence_clips import free_name, released_frames
+from mmface4d.sequence_clips import free_name, released_frames, why_lost
 from mmface4d.steady_clips import SteadyFrames, frames_on_beat, longest_lost_s
 from mmface4d.subject import write_subject
 from mmface4d.subject_templates import Spoken, SubjectTemplates
@@ -385,6 +385,15 @@ def test_a_sequence_without_frames_is_told(tmp_path: Path, save: Callable[..., N
     save(tmp_path / "a.npz", faces=model_topology("canonical").faces, **of_none)
     with pytest.raises(InputError, match=r"a\.npz has no frame"):
         frames_on_beat(load_sequence(tmp_path / "a.npz"))
+
+
+def test_released_sequences_are_left_out_for_what_was_lost(tmp_path: Path) -> None:
+    status = np.zeros(30, np.uint8)
+    short, long = (np.where(np.arange(30) % every > 0, status, np.uint8(2)) for every in (4, 30))
+    long[5:25] = 2
+    read = [partial(talking, tmp_path / f"{number}.npz", status=codes) for number, codes in enumerate((short, long))]
+    assert [why_lost(0.9, each) for each in read] == [None, "the face was lost for more than 0.5 s"]
+    assert why_lost(0.75, read[0]) == why_lost(float("nan"), read[0]) == "fewer than 80% of the frames were fitted"
 
 
 def test_a_template_is_the_calmest_face(tmp_path: Path) -> None:
