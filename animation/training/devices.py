@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -15,6 +15,7 @@ from mmface4d.errors import DeviceError, MissingBackendError, UsageError
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+Anything = TypeVar("Anything")
 # what launchers tell a process of its place: ours, torchrun, Slurm
 RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
 
@@ -67,7 +68,7 @@ def _as_given(data: Any) -> Any:
     return data
 
 
-def agreed(fabric: "Fabric", value: str) -> str:
+def agreed(fabric: "Fabric", value: Anything) -> Anything:
     """The first process' view, in all of them: clocks and signals differ between processes, their updates may not."""
     return fabric.broadcast(value) if fabric.world_size > 1 else value
 

@@ -26,7 +26,7 @@ from animation.training.stage_loss import Parts, StageLoss, check_finite, check_
 from animation.training.state import DAMAGED, Count, State, copied, load_state, save_state
 from animation.training.stop import Stop
 from animation.training.validation import Validator
-from mmface4d.errors import InputError
+from mmface4d.errors import InputError, Mmface4dError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -197,17 +197,25 @@ class Loop:
         return Point(stage, self.count.update, self.count.all_seconds, values)
 
     def _validate(self, stage: str) -> None:
-        """Judges the model and keeps the best; the first process does it for all."""
+        """Judges the model and keeps the best; the first process does it for all, and all end where it fails."""
+        failed = None
         if self._fabric.is_global_zero and self._validator:
-            with self._average.in_place():
-                with self._fabric.autocast():
-                    values = self._validator.measure(self.model, stage, device=self._fabric.device)
-                check_finite(values, stage=stage, update=self.count.update)
-                self._judge(values.get(self._config.validation.measure, values[LOSS]))
-            self.curves.validation.append(self._point(stage, values))
-            told = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())
-            self._tell(self.count, f"stage {stage}, update {self.count.update}: validation {told}")
-        self._fabric.barrier()
+            try:
+                self._measure(stage)
+            except Mmface4dError as error:
+                failed = error
+        if failed := agreed(self._fabric, failed):
+            raise failed
+
+    def _measure(self, stage: str) -> None:
+        with self._average.in_place():
+            with self._fabric.autocast():
+                values = self._validator.measure(self.model, stage, device=self._fabric.device)
+            check_finite(values, stage=stage, update=self.count.update)
+            self._judge(values.get(self._config.validation.measure, values[LOSS]))
+        self.curves.validation.append(self._point(stage, values))
+        told = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in values.items())
+        self._tell(self.count, f"stage {stage}, update {self.count.update}: validation {told}")
 
     def _judge(self, value: float) -> None:
         count = self.count

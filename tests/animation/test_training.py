@@ -579,6 +579,22 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
 
 
 @SLOW
+def test_two_processes_end_by_the_same_mistake(tmp_path: Path) -> None:
+    """Of which the one that validates knows alone."""
+    wild: dict[str, Any] = {
+        "optimiser": {"rate": 1.0, "clip_norm": 0.0},
+        "options": {**SMALL["audio2face"], "reg_weight": 1e38},
+    }
+    often: dict[str, Any] = {"validation": {"every_updates": 1, "clips": 1}, "budget": {"updates": 4000}}
+    process = start(tmp_path, settings(machine={"devices": 2, "accelerator": "cpu"}, **wild, **often), "wild")
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 1
+    ends = [line for line in told.splitlines() if "Error: " in line]
+    assert len(ends) == 2, told
+    assert all("TrainingError: the training diverged" in line for line in ends)
+
+
+@SLOW
 def test_two_processes_step_by_the_mean_of_their_gradients(tmp_path: Path, corpus: SpeechCorpus) -> None:
     """One update, done here once more by hand: each process' batch, the mean gradient, one step of Adam."""
     two = settings(budget={"updates": 1}, machine={"devices": 2, "accelerator": "cpu"}, optimiser={"clip_norm": 0.0})
