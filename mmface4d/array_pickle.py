@@ -8,11 +8,12 @@ Opcodes: https://docs.python.org/3/library/pickletools.html
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
+from mmface4d.files import atomic_path
 from mmface4d.npz import Streamed
 
 _DICT, _MARK, _SET_ITEMS, _STOP = b"}", b"(", b"u", b"."
@@ -40,9 +41,10 @@ class Items:
     pairs: Iterable[tuple[str, Any]]
 
 
-def pickle_arrays(arrays: Mapping[str, Float[np.ndarray, "..."]]) -> bytes:
-    """The bytes of {name: float32 array}, as old loaders want it: protocol 2, which Python 2 reads too."""
-    return b"".join(pickled({name: np.asarray(values, "<f4") for name, values in arrays.items()}))
+def write_pickle(path: Path, value: Any, *, protocol: int = 2) -> None:
+    """Writes what `pickled` takes; raises what it raises. Python 2 reads protocol 2 too."""
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        file.writelines(pickled(value, protocol=protocol))
 
 
 def pickled(value: Any, *, protocol: int = 2) -> Iterator[bytes]:

@@ -1,7 +1,11 @@
 """Meshes as PLY and OBJ files."""
 
+from pathlib import Path
+
 import numpy as np
 from jaxtyping import Float, Int, UInt8
+
+from mmface4d.files import atomic_path
 
 OBJ_DECIMALS = 6  # of metres: a micrometre
 
@@ -23,6 +27,12 @@ def ply_bytes(
     triangles["count"], triangles["corners"] = 3, faces
     head += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header"]
     return ("\n".join(head) + "\n").encode() + points.tobytes() + triangles.tobytes()
+
+
+def write_ply(path: Path, vertices_m: Float[np.ndarray, "n_verts 3"], faces: Int[np.ndarray, "n_faces 3"]) -> None:
+    """A file of `ply_bytes`."""
+    with atomic_path(path) as partial:
+        partial.write_bytes(ply_bytes(vertices_m, faces))
 
 
 def obj_text(

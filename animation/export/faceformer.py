@@ -25,10 +25,10 @@ from animation.export.parts import (
     write_frames,
     write_map,
     write_masks,
-    write_pickle,
-    write_ply,
 )  # fmt: skip
+from mmface4d.array_pickle import write_pickle
 from mmface4d.exported import Exported
+from mmface4d.mesh_text import write_ply
 from mmface4d.progress import Progress, progress
 from mmface4d.wav import write_wav
 

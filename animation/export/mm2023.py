@@ -31,11 +31,11 @@ from animation.export.parts import (
     templates_of,
     trimmed_sound,
     write_map,
-    write_ply,
 )  # fmt: skip
-from mmface4d.array_pickle import Items, Tensor, pickled
+from mmface4d.array_pickle import Items, Tensor, write_pickle
 from mmface4d.exported import Exported
-from mmface4d.files import atomic_path, write_json
+from mmface4d.files import write_json
+from mmface4d.mesh_text import write_ply
 from mmface4d.npy import write_npy
 from mmface4d.npz import Streamed
 from mmface4d.progress import Progress, progress
@@ -66,8 +66,7 @@ def write(corpus: SpeechCorpus, folder: Path) -> list[Exported]:
     done = [one for _, one in started]
     with progress("export (clips)", len(named)) as bar:
         content = Items(_meshes(named, [clip for clip, _ in started], n_verts=corpus.topology.n_verts, bar=bar))
-        with atomic_path(folder / "verts_data.pkl") as partial, partial.open("wb") as file:
-            file.writelines(pickled(content, protocol=PICKLE_PROTOCOL))
+        write_pickle(folder / "verts_data.pkl", content, protocol=PICKLE_PROTOCOL)
     for each, one in zip(named, done, strict=True):
         sound = trimmed_sound(each.clip, done=one)
         write_wav(folder / "audio" / each.subject / f"{each.sentence}.wav", sound, rate_hz=SPEECH_RATE_HZ)

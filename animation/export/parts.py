@@ -13,12 +13,10 @@ from animation.data.clip import Clip
 from animation.data.corpus import SpeechCorpus
 from animation.data.resample import resample_clip
 from animation.export.naming import Named, several_names
-from mmface4d.array_pickle import pickle_arrays
-from mmface4d.arrays import Faces, Vertices
+from mmface4d.arrays import Vertices
 from mmface4d.errors import InputError
 from mmface4d.exported import Exported
 from mmface4d.files import atomic_path, write_json
-from mmface4d.mesh_text import ply_bytes
 from mmface4d.npy import write_npy
 
 BLOCK_FRAMES = 64
@@ -104,18 +102,6 @@ def templates_of(corpus: SpeechCorpus, named: Iterable[Named]) -> dict[str, Vert
             raise InputError(f"the template of {each.clip.subject} is damaged", hint="mend it, or leave the person out")
         found[each.subject] = template.astype(np.float32)
     return found
-
-
-def write_pickle(path: Path, templates: Mapping[str, Vertices]) -> None:
-    """A dict of float32 [V, 3] that old and new numpy read."""
-    with atomic_path(path) as partial:
-        partial.write_bytes(pickle_arrays(templates))
-
-
-def write_ply(path: Path, vertices_m: Vertices, faces: Faces) -> None:
-    """A binary PLY."""
-    with atomic_path(path) as partial:
-        partial.write_bytes(ply_bytes(vertices_m, faces))
 
 
 def write_lines(path: Path, text: str) -> None:

@@ -26,12 +26,10 @@ from animation.export.parts import (
     trimmed_sound,
     write_map,
     write_masks,
-    write_pickle,
-    write_ply,
 )  # fmt: skip
-from mmface4d.array_pickle import Items, pickled
+from mmface4d.array_pickle import Items, write_pickle
 from mmface4d.exported import Exported
-from mmface4d.files import atomic_path
+from mmface4d.mesh_text import write_ply
 from mmface4d.npy import write_npy
 from mmface4d.progress import progress
 
@@ -45,8 +43,8 @@ def write(corpus: SpeechCorpus, folder: Path) -> list[Exported]:
     started = [start(each, each.stem, fps=FPS) for each in named]
     done = [one for _, one in started]
     _write_vertices(folder / "data_verts.npy", [clip for clip, _ in started], n_verts=corpus.topology.n_verts)
-    _write_pickle(folder / "subj_seq_to_idx.pkl", Items(rows(named, done).items()))
-    _write_pickle(folder / "raw_audio_fixed.pkl", Items(_sounds(named, done)))
+    write_pickle(folder / "subj_seq_to_idx.pkl", Items(rows(named, done).items()))
+    write_pickle(folder / "raw_audio_fixed.pkl", Items(_sounds(named, done)))
     templates = templates_of(corpus, named)
     write_pickle(folder / "templates.pkl", templates)
     (folder / "templates").mkdir()
@@ -101,8 +99,3 @@ def _sounds(named: list[Named], done: list[Exported]) -> Iterator[tuple[str, Ite
 
     for subject, pairs in theirs.items():
         yield subject, Items(told(pairs))
-
-
-def _write_pickle(path: Path, content: Items) -> None:
-    with atomic_path(path) as partial, partial.open("wb") as file:
-        file.writelines(pickled(content))

@@ -16,11 +16,11 @@ from jaxtyping import Float
 from corpus.presets.clip import Clip
 from corpus.presets.motion import Motion
 from corpus.presets.sound import SPEECH_RATE, cut_sound
-from mmface4d.array_pickle import pickle_arrays
+from mmface4d.array_pickle import write_pickle
 from mmface4d.errors import InputError, UsageError
 from mmface4d.exported import Exported
-from mmface4d.files import atomic_path, write_json
-from mmface4d.mesh_text import ply_bytes
+from mmface4d.files import write_json
+from mmface4d.mesh_text import write_ply
 from mmface4d.names import plain_names
 from mmface4d.npy import write_npy
 from mmface4d.progress import Progress, progress
@@ -110,16 +110,10 @@ def _write_templates(clips: Sequence[Clip], stems: dict[str, str], folder: Path)
     templates: dict[str, Float[np.ndarray, "n_verts 3"]] = {}
     for subject, (_, clip, frame) in chosen.items():
         templates[subject] = replace(clip.motion, rows=np.array([float(frame)]))[0]
-        _write_ply(folder / "templates" / f"{subject}.ply", clip, templates[subject])
-    _write_ply(folder / "templates" / TOPOLOGY, clips[0], next(iter(templates.values())))
-    with atomic_path(folder / "templates.pkl") as partial:
-        partial.write_bytes(pickle_arrays(templates))
+        write_ply(folder / "templates" / f"{subject}.ply", templates[subject], clip.motion.sequence.faces)
+    write_ply(folder / "templates" / TOPOLOGY, next(iter(templates.values())), clips[0].motion.sequence.faces)
+    write_pickle(folder / "templates.pkl", templates)
     return {subject: {"sequence": clip.name, "row": frame} for subject, (_, clip, frame) in chosen.items()}
-
-
-def _write_ply(path: Path, clip: Clip, vertices_m: Float[np.ndarray, "n_verts 3"]) -> None:
-    with atomic_path(path) as partial:
-        partial.write_bytes(ply_bytes(vertices_m, clip.motion.sequence.faces))
 
 
 def calmest_frame(clip: Clip) -> tuple[float, int]:

@@ -11,7 +11,7 @@ import trimesh
 from corpus.presets.clip import Clip, open_clip
 from corpus.presets.export import export_sequences
 from corpus.presets.vocaset import rename
-from mmface4d.array_pickle import pickle_arrays
+from mmface4d.array_pickle import pickled, write_pickle
 from mmface4d.errors import InputError, UsageError
 from tests.animation import peers
 from tests.corpus.talking_head import FRAMES, N_VERTS, START_USEC, faces, mend, shape, spoken_clip, write_spoken
@@ -127,7 +127,7 @@ def test_the_pickle_is_what_numpy_writes_itself() -> None:
         "FaceTalk_170728_03272_TA": rng.normal(size=(50, 3)).astype(np.float32),
         "句": np.zeros((0, 3), np.float32),
     }
-    data = pickle_arrays(arrays)
+    data = b"".join(pickled(arrays))
     assert data[:2] == b"\x80\x02"
     for encoding in ("latin1", "ASCII", "bytes"):
         found = peers.load_pickle(data, encoding=encoding)
@@ -141,7 +141,7 @@ def test_the_pickle_is_what_numpy_writes_itself() -> None:
 
 @pytest.mark.parametrize("wanted", ["1", "2"])
 def test_both_kinds_of_numpy_read_the_pickle(tmp_path: Path, wanted: str) -> None:
-    (tmp_path / "templates.pkl").write_bytes(pickle_arrays({"P01": np.arange(6, dtype=np.float32).reshape(2, 3)}))
+    write_pickle(tmp_path / "templates.pkl", {"P01": np.arange(6, dtype=np.float32).reshape(2, 3)})
     program = python_with_numpy(wanted)
     if program is None:
         pytest.skip(f"no Python with numpy {wanted} on the path")
