@@ -16,6 +16,7 @@ from mmface4d.sequence_clips import (
     NO_SOUND,
     SILENT_TAKE,
     Gathering,
+    as_sound,
     free_name,
     regions_of,
     stamp,
@@ -127,13 +128,9 @@ def _why_not(opened: "Exported", wav: Path) -> str | None:
 
 
 def _sound(file: Path, wav: Path) -> "Sound":
-    from animation.data.clip import Sound
     from animation.data.sound_files import read_sound
     from corpus.presets.sound import cut_sound
 
     if wav.is_file():
         return read_sound(wav)
-    cut = cut_sound(_opened(file, wav))
-    if cut is None:
-        raise InputError(f"the take of {file} has no sound that may be used", hint="leave it out")
-    return Sound(cut.samples, cut.rate)
+    return as_sound(cut_sound(_opened(file, wav)), where=f"the take of {file}")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from animation.data.corpus import Mask, SpeechCorpus, Split, Topology
     from corpus.dataset.items import Item
     from corpus.dataset.regions import FaceRegions
+    from corpus.presets.sound import CutSound
     from corpus.release.reader import Release, ReleaseItem
 
 NO_SOUND = "the consent does not cover sound"
@@ -209,7 +210,6 @@ def free_name(wanted: str, names: "Counter[str]") -> str:
 
 
 def _sound_of_take(path: Path, take: Path) -> "Sound":
-    from animation.data.clip import Sound
     from corpus.presets.clip import Clip as Exported
     from corpus.presets.motion import steady_motion
     from corpus.presets.sound import cut_sound
@@ -218,8 +218,21 @@ def _sound_of_take(path: Path, take: Path) -> "Sound":
     with open_take(take) as opened:
         name = take.name
         cut = cut_sound(Exported(name, "", name, steady_motion(load_sequence(path)), opened))
+    return as_sound(cut, where=str(take))
+
+
+def as_sound(cut: "CutSound | None", *, where: str) -> "Sound":
+    """What was cut out of a take's sound; raises InputError where there is none, or silence for much of the frames."""
+    from animation.data.check import UNCOVERED_S
+    from animation.data.clip import Sound
+
     if cut is None:
-        raise InputError(f"{take} has no sound that may be used", hint="leave it out, or record it again")
+        raise InputError(f"{where} has no sound that may be used", hint="leave it out, or record it again")
+    if cut.silent_s > UNCOVERED_S:
+        raise InputError(
+            f"{where}: its sound does not cover {cut.silent_s:.2f} s of its frames",
+            hint="leave it out, or record it again",
+        )
     return Sound(cut.samples, cut.rate)
 
 

@@ -235,6 +235,19 @@ def test_loose_sequences_come_with_a_wav_of_their_name(loose: Path) -> None:
     assert changed not in [clip.fingerprint for clip in open_speech_corpus(loose).clips]
 
 
+def test_a_take_whose_sound_covers_little_of_its_frames_is_told(tmp_path: Path) -> None:
+    take = tmp_path / "loose" / "takes" / "late"
+    write_small_take(take, seed=0, frames=2 * FRAMES)
+    write_small_sequence(tmp_path / "loose" / "late.npz", take, seed=0)
+    for late_s, said in ((0.2, ""), (0.6, r"late\.npz: its sound does not cover 0\.60 s of its frames")):
+        with open_take(take) as opened:
+            audio = opened.info.audio
+        assert audio is not None
+        record(take, audio=audio.model_copy(update={"start_usec": START_USEC + round(late_s * 1e6)}))
+        corpus = open_speech_corpus(tmp_path / "loose")
+        assert re.search(said or "^$", " ".join(check_clip(corpus.clips[0], corpus)))
+
+
 def test_a_take_says_whom_a_sequence_with_a_wav_shows(loose: Path) -> None:
     record(loose / "takes" / "mute", source={"subject": ""})
     for name in ("free", "mute"):
