@@ -83,9 +83,9 @@ def _write(corpus: SpeechCorpus, folder: Path, family: Family, *, masks: str) ->
         done = [_write_clip(each, root, family, corpus=corpus, bar=bar) for each in named]
     templates = templates_of(corpus, named)
     write_pickle(root / "templates.pkl", templates)
-    for subject, template in templates.items():
-        write_ply(root / "templates" / f"{subject}.ply", template, corpus.topology.faces)
     write_ply(root / "templates" / family.topology, next(iter(templates.values())), corpus.topology.faces)
+    for subject, template in templates.items():  # after it, because somebody may be called BIWI
+        write_ply(root / "templates" / f"{subject}.ply", template, corpus.topology.faces)
     write_masks(root / masks, corpus, REGIONS if masks == "regions" else MASKS)
     write_map(
         root, corpus, named, layout=family.name, done=done, fps=family.fps,

@@ -188,6 +188,14 @@ def test_renderers_find_a_topology(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mesh.faces, corpus.topology.faces)
 
 
+def test_nobody_has_anothers_face_for_a_name(tmp_path: Path) -> None:
+    corpus = toy_corpus(sentences=1)
+    corpus = renamed(corpus, dict(zip(corpus.templates, ("a", "BIWI", "c", "d"), strict=True)))
+    root, _ = export(corpus, tmp_path / "out", "faceformer-biwi")
+    mesh = trimesh.load_mesh(root / "templates" / "BIWI.ply", process=False)
+    np.testing.assert_allclose(mesh.vertices, corpus.templates["BIWI"], atol=1e-7)
+
+
 @pytest.mark.parametrize("start_s", [-0.3, 0.0, 0.4])
 @pytest.mark.parametrize("rate", [16_000, 44_100])
 def test_sound_and_frames_stay_together_for_a_minute(tmp_path: Path, start_s: float, rate: int) -> None:
