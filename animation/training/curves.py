@@ -75,7 +75,7 @@ class Curves:
     def _figures(self) -> str:
         if not self.training:
             return ""
-        last = self.training[-1]
+        last = max((*self.training, *self.validation), key=lambda point: point.seconds)
         figures = [("stage", last.stage), ("update", f"{last.update}"), ("minutes", f"{last.seconds / 60:.1f}")]
         return cards(figures)
 
@@ -83,7 +83,9 @@ class Curves:
         training = [point for point in self.training if point.stage == stage]
         validation = [point for point in self.validation if point.stage == stage]
         title = f"Stage {stage}" if stage != "all" else "Loss"
-        lead = "Means between two points, and the same loss on validation subjects."
+        lead = (
+            "Means between two points, and the same loss on validation subjects. What is higher lies on the upper edge."
+        )
         parts = [section(title, lead, _plots(training, validation))]
         errors = [name for name in _names(validation) if name != LOSS]
         if errors:

@@ -26,7 +26,7 @@ from animation.models.registry import build_model
 from animation.training.average import Average
 from animation.training.checkpoint import load_checkpoint
 from animation.training.config import TrainConfig, checked_config
-from animation.training.curves import Curves
+from animation.training.curves import Curves, Point
 from animation.training.loop import BATCH_STREAM, Loop
 from animation.training.record import resumed_config
 from animation.training.run import Outcome, prepared_for, preprocessing_of, train
@@ -419,6 +419,14 @@ def test_a_full_disk_is_told(run: Train, monkeypatch: pytest.MonkeyPatch) -> Non
             run("full", settings(budget={"updates": 12}), resume=True)
     assert (done.folder / "train_state.pt").read_bytes() == before
     assert not list(done.folder.glob("*.partial*"))
+
+
+def test_the_page_tells_the_last_update(tmp_path: Path) -> None:
+    curves = Curves("audio2face", "toy", [Point("all", 500, 60.0, {LOSS: 1.0})], [Point("all", 505, 61.0, {LOSS: 2.0})])
+    curves.write(tmp_path)
+    page = (tmp_path / "curves.html").read_text()
+    assert ">505<" in page
+    assert ">500<" not in page
 
 
 def test_curves_and_card_say_what_was_measured(run: Train) -> None:
