@@ -16,10 +16,17 @@ from torch import Tensor
 
 from animation.models.interface import AnimationModel
 from animation.models.registry import build_model, weight_shapes
-from animation.training.preprocessing import PREPROCESS_FILE, Preprocessing, read_preprocessing, write_preprocessing
+from animation.training.preprocessing import (
+    MAX_JSON_BYTES,
+    PREPROCESS_FILE,
+    Preprocessing,
+    read_preprocessing,
+    write_preprocessing,
+)
 from mmface4d.errors import InputError, MissingBackendError, UsageError
-from mmface4d.files import atomic_path, read_json, write_json
+from mmface4d.files import atomic_path, write_json
 from mmface4d.subject import mistakes
+from mmface4d.text_file import read_text
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 MAX_WEIGHTS_BYTES = 16 << 30
@@ -95,7 +102,7 @@ def read_config(folder: Path) -> ModelConfig:
         raise InputError(f"{folder} is no checkpoint: no such folder", hint="train one with: mmface4d train")
     path = folder / CONFIG_FILE
     try:
-        return ModelConfig.model_validate(read_json(path))
+        return ModelConfig.model_validate_json(read_text(path, max_bytes=MAX_JSON_BYTES))
     except ValidationError as error:
         raise InputError(f"{path} is damaged: {mistakes(error)}", hint=DAMAGED) from error
 

@@ -14,12 +14,13 @@ from animation.data.corpus import NEEDED_MASKS, Mask, Topology
 from animation.data.normalisation import Normalisation
 from animation.models.interface import ModelShape
 from mmface4d.errors import InputError
-from mmface4d.files import atomic_path, read_json, write_json
+from mmface4d.files import atomic_path, write_json
 from mmface4d.npz import read_npz, write_npz
 from mmface4d.subject import mistakes
+from mmface4d.text_file import read_text
 
 PREPROCESS_FILE, TOPOLOGY_FILE = "preprocess.json", "topology.npz"
-MAX_TOPOLOGY_BYTES = 256 << 20
+MAX_TOPOLOGY_BYTES, MAX_JSON_BYTES = 256 << 20, 64 << 20
 DAMAGED = "the file is damaged or of another model; train again, or copy the whole folder"
 
 
@@ -109,7 +110,7 @@ def read_preprocessing(folder: Path) -> Preprocessing:
     """Reads what `write_preprocessing` wrote; raises InputError where anything does not fit together."""
     path = folder / PREPROCESS_FILE
     try:
-        record = _Record.model_validate(read_json(path))
+        record = _Record.model_validate_json(read_text(path, max_bytes=MAX_JSON_BYTES))
     except ValidationError as error:
         raise InputError(f"{path} is damaged: {mistakes(error)}", hint=DAMAGED) from error
     return Preprocessing(

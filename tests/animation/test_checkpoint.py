@@ -187,6 +187,8 @@ BROKEN = {
     "a vertex too many": change_json("preprocess.json", lambda v: v["topology"]["masks"]["lips"].update(vertices=[9])),
     "no mask of the lips": change_json("preprocess.json", lambda value: value["topology"]["masks"].pop("lips")),
     "another mesh": change_json("preprocess.json", lambda value: value["topology"].update(n_verts=6)),
+    "a name that is no text": change_json("config.json", lambda value: value.update(model="\ud800")),
+    "a subject whose name is no text": change_json("preprocess.json", lambda value: value["subjects"].append("\ud800")),
     "no scale": change_json("preprocess.json", lambda value: value["normalisation"].update(std=0)),
 }
 
