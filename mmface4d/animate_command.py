@@ -1,5 +1,6 @@
 """`mmface4d animate AUDIO...`."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 PATH = click.Path(path_type=Path)
 KINDS = ("npz", "mp4", "glb", "csv")
+MOST_NAME_BYTES = 200
 EPILOG = """\b
 Examples:
   mmface4d animate speech.wav --template neutral.ply --checkpoint runs/first -o speech.mp4
@@ -64,11 +66,10 @@ def animate(
     for path, target in zip(audio, targets, strict=True):
         with _failures(path, failed, several=len(audio) > 1):
             done.append(animator.make(path, target))
+            if not as_json:
+                click.echo(_text(done[-1]))
     if as_json:
         click.echo(json.dumps([asdict(each) for each in done], indent=1))
-    else:
-        for each in done:
-            click.echo(_text(each))
     if failed:
         raise SomeItemsFailedError(
             f"{len(failed)} of {len(audio)} sounds failed: {failed[0]}", hint="the others are done; mend what is named"
@@ -81,12 +82,18 @@ def _targets(audio: Sequence[Path], output: Path) -> list[Path]:
         if len(audio) > 1:
             raise UsageError(f"{len(audio)} sounds do not fit into {output}", hint="give a folder with -o")
         return [output.with_suffix("")]
-    targets = [output / path.stem for path in audio]
+    targets = [output / _name_of(path) for path in audio]
     folded = Counter(target.name.casefold() for target in targets)  # some disks do not tell A from a
     twice = [target.name for target in targets if folded[target.name.casefold()] > 1]
     if twice:
         raise UsageError(f"several sounds are called {twice[0]}", hint="animate them into different folders")
     return targets
+
+
+def _name_of(path: Path) -> str:
+    """What a sound is called; a long name's beginning, because what is being written has a longer one."""
+    name = os.fsencode(path.stem)
+    return path.stem if len(name) <= MOST_NAME_BYTES else name[:MOST_NAME_BYTES].decode("utf-8", "ignore")
 
 
 def _wanted(output: Path, kinds: tuple[str, ...]) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ def open_template(text: str) -> Face:
         return Face(corpus.templates[subject], corpus.topology.faces)
     path = Path(text)
     if not path.is_file():
-        raise InputError(f"{text} does not exist", hint=f"give a neutral face: {TEMPLATES}")
+        raise InputError(f"{text} is no file", hint=f"give a neutral face: {TEMPLATES}")
     readers = {".ply": _read_ply, ".obj": _read_obj, ".npy": _read_npy, ".npz": _read_sequence}
     if path.suffix not in readers:
         raise UsageError(f"{text} cannot be read as a face", hint=f"it can be {TEMPLATES}")

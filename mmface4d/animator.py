@@ -143,6 +143,8 @@ def open_animator(
 
 def _is_read(path: Path, given: Path) -> bool:
     """Whether a file is one that is given, or a sequence in a folder of data."""
+    if not path.exists() or not given.exists():
+        return False
     if given.is_dir():
-        return path.suffix == ".npz" and path.exists() and path.resolve().is_relative_to(given.resolve())
-    return given.exists() and path.exists() and path.samefile(given)
+        return path.suffix == ".npz" and path.resolve().is_relative_to(given.resolve())
+    return path.samefile(given)

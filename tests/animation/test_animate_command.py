@@ -26,6 +26,8 @@ from animation.use.generate import animate
 from animation.use.style import style_of_clip
 from corpus.presets.clip import open_clip
 from corpus.presets.sound import cut_sound
+from mmface4d.animate_command import Animated
+from mmface4d.animator import Animator
 from mmface4d.cli import main
 from mmface4d.files import file_sha256, write_json
 from mmface4d.lab import create_lab
@@ -171,6 +173,7 @@ def test_another_sound_is_never_overwritten(place: Path, capsys: pytest.CaptureF
         (["speech.wav", "-o", "out", "--style", "s1"], 2, "does not know its subjects' manners"),
         (["speech.wav", "-o", "out", "--style", "toy:s9_00"], 3, "toy has no clip s9_00"),
         (["speech.wav", "-o", "out", "--template", "toy:s9"], 3, "toy has no subject s9"),
+        (["speech.wav", "-o", "out", "--template", "toy"], 3, "toy is no file"),
         (["speech.wav", "-o", "out", "--template", "speech.wav"], 2, "cannot be read as a face"),
         (["speech.wav", "-o", "out", "--checkpoint", "toy"], 3, "toy/config.json does not exist"),
         (["speech.wav", "-o", "a.csv"], 3, "the mesh grid is of no face model"),
@@ -241,6 +244,28 @@ def test_files_are_called_like_the_sounds(place: Path, name: str) -> None:
     wanted = {f"{each}.{kind}" for each in (name, "语音") for kind in ("npz", "glb", "wav")}
     assert {path.name for path in Path("out").iterdir()} == wanted
     assert len(load_sequence(Path("out") / f"{name}.npz")) == 30
+
+
+def test_long_names_are_cut(place: Path) -> None:
+    shutil.copy("speech.wav", f"{'語' * 80}.wav")  # 244 bytes
+    assert run(f"{'語' * 80}.wav", "other.flac", *USUAL, "-o", "out") == 0
+    assert {path.name for path in Path("out").glob("*.npz")} == {f"{'語' * 66}.npz", "other.npz"}
+    assert run(f"{'a' * 300}.wav", "other.flac", *USUAL, "-o", "out") == 4
+
+
+def test_what_is_done_is_told_before_the_rest_is(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Animator.make
+
+    def interrupted(self: Animator, audio: Path, target: Path) -> Animated:
+        if audio.stem == "other":
+            raise KeyboardInterrupt
+        return make(self, audio, target)
+
+    monkeypatch.setattr(Animator, "make", interrupted)
+    assert run("speech.wav", "other.flac", *USUAL, "-o", "out") == 130
+    assert capsys.readouterr().out.startswith("speech.wav: 30 frames")
 
 
 @pytest.mark.parametrize("frames", [125.5, 238.5])
