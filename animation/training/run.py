@@ -13,7 +13,7 @@ from animation.data.corpus import SpeechCorpus
 from animation.data.prepared import Prepared, prepare
 from animation.models.registry import build_model, checked_options
 from animation.training.card import CARD_FILE, write_card
-from animation.training.checkpoint import CONFIG_FILE, ModelConfig, Trained
+from animation.training.checkpoint import CONFIG_FILE, WEIGHTS_FILE, ModelConfig, Trained
 from animation.training.config import Machine, TrainConfig
 from animation.training.devices import is_first_process, make_fabric, repeatable
 from animation.training.loop import CHANGEABLE, Loop
@@ -25,11 +25,11 @@ from animation.training.preprocessing import (
     write_preprocessing,
 )
 from animation.training.record import check_folder, has_run, resumed_config, write_run
-from animation.training.state import Count
+from animation.training.state import STATE_FILE, Count
 from animation.training.styles import write_styles
 from mmface4d import __version__
 from mmface4d.errors import DeviceError, InputError, UsageError
-from mmface4d.files import read_json, write_json
+from mmface4d.files import clear_partials, read_json, write_json
 from mmface4d.locks import locked
 from mmface4d.progress import Progress, progress
 
@@ -72,6 +72,8 @@ def train(
     fabric.launch()
     with locked(folder / LOCK_FILE, what=f"the training {folder}") if first else nullcontext():
         if first:
+            for large in (STATE_FILE, WEIGHTS_FILE):
+                clear_partials(folder / large)  # of a training that was killed
             write_settings(folder, trained, config)
         fabric.barrier()
         return _run(trained, prepared, config, folder=folder, fabric=fabric)

@@ -234,6 +234,14 @@ def test_one_that_ended_before_its_first_update_is_begun_again(
     assert run("begun", settings(), resume=True).updates == 8
 
 
+def test_what_a_kill_left_half_written_is_cleared(run: Train) -> None:
+    folder = run("killed", settings()).folder
+    for name in (".train_state.0123abcd.partial.pt", ".model.0123abcd.partial.safetensors"):
+        (folder / name).touch()
+    run("killed", settings(), resume=True)
+    assert not list(folder.glob(".*.partial.*"))
+
+
 def test_a_finished_training_is_not_trained_again(run: Train) -> None:
     done = run("done", settings())
     assert equal(weights(done), weights(run("done", settings(), resume=True)))
