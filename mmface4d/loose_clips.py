@@ -59,7 +59,7 @@ def loose_corpus(path: Path) -> "SpeechCorpus":
     gathering.left_out = left_out + Counter(
         {f"they show the model {name}, most {model}": len(files) for name, files in by_model.items() if name != model}
     )
-    names: Counter[str] = Counter()
+    names: set[str] = set()
     for file in by_model.get(model, []):
         reason = _add(gathering, file, names)
         if reason is not None:
@@ -68,7 +68,7 @@ def loose_corpus(path: Path) -> "SpeechCorpus":
     return gathering.corpus(origin, splits=split_subjects(gathering.spoken), licence=UNKNOWN_LICENCE)
 
 
-def _add(gathering: Gathering, file: Path, names: "Counter[str]") -> str | None:
+def _add(gathering: Gathering, file: Path, names: set[str]) -> str | None:
     """Takes a sequence in, or says why not."""
     from animation.data.clip import Clip
     from corpus.dataset.survey import content_fingerprint

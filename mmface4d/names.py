@@ -1,7 +1,7 @@
 """Names that are safe as a file's name, so that no path can hide in them."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,95}")
 MOST_LETTERS = 64  # of a plain name
@@ -20,15 +20,20 @@ def plain_names(names: Iterable[str]) -> dict[str, str]:
     find a mesh by replacing it in the sound's name.
     """
     plain: dict[str, str] = {}
+    taken: set[str] = set()
     for name in names:
         letters = "".join(letter for letter in name if letter.isascii() and letter.isalnum())[:MOST_LETTERS]
-        plain[name] = unused_name((letters or "subject").replace("wav", "WAV"), plain.values())
+        plain[name] = unused_name((letters or "subject").replace("wav", "WAV"), taken)
     return plain
 
 
-def unused_name(name: str, taken: Collection[str]) -> str:
-    """The name, or one with a number behind it that is not taken; some disks do not tell A from a."""
-    folded, chosen, number = {each.casefold() for each in taken}, name, 2
-    while chosen.casefold() in folded:
-        chosen, number = f"{name}x{number}", number + 1
+def unused_name(name: str, taken: set[str], *, joint: str = "x") -> str:
+    """The name, or one with a number behind it that is not taken; takes it. Some disks do not tell A from a.
+
+    `taken` are names in small letters, by `str.casefold`.
+    """
+    chosen, number = name, 2
+    while chosen.casefold() in taken:
+        chosen, number = f"{name}{joint}{number}", number + 1
+    taken.add(chosen.casefold())
     return chosen

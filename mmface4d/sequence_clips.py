@@ -12,7 +12,7 @@ from mmface4d.errors import ConsentError, InputError
 from mmface4d.frame_rates import MOST_FRAMES
 from mmface4d.lab import Lab
 from mmface4d.model_topology import model_topology
-from mmface4d.names import safe_name
+from mmface4d.names import safe_name, unused_name
 from mmface4d.sequence import MeshSequence, load_sequence
 from mmface4d.steady_clips import MOST_LOST_S, VERSION, SteadyFrames, frames_on_beat, longest_lost_s
 from mmface4d.subject_templates import Spoken, SubjectTemplates
@@ -33,6 +33,7 @@ LOST = f"the face was lost for more than {MOST_LOST_S:g} s"
 LAB_LICENCE = "not published: for the uses that the people recorded consented to"
 FITTED_SHARE = 0.8  # of a released sequence's frames, to be worth opening
 FEW_FITTED = f"fewer than {FITTED_SHARE:.0%} of the frames were fitted"
+MOST_NAME = 90  # letters, and room for a number behind them
 MESHES_IN_MEMORY = 2  # of a release, whose meshes are read whole
 
 
@@ -126,7 +127,7 @@ def lab_corpus(lab: Lab) -> "SpeechCorpus":
     )
     gathering = Gathering(regions_of(model))
     gathering.left_out = left_out
-    names: Counter[str] = Counter()
+    names: set[str] = set()
     for item in usable.get(model, []):
         _add_of_lab(gathering, item, names)
     splits = split_subjects(gathering.spoken)
@@ -157,7 +158,7 @@ def _model_of(item: "Item", left_out: "Counter[str]") -> str | None:
         return None
 
 
-def _add_of_lab(gathering: Gathering, item: "Item", names: "Counter[str]") -> None:
+def _add_of_lab(gathering: Gathering, item: "Item", names: set[str]) -> None:
     from animation.data.clip import Clip
     from corpus.dataset.survey import content_fingerprint
 
@@ -198,15 +199,9 @@ def stamp(path: Path) -> str:
     return f"{about.st_size} {about.st_mtime_ns}" if about else ""
 
 
-def free_name(wanted: str, names: "Counter[str]") -> str:
-    """The name, or the name and a number where it has been given before; some disks do not tell A from a."""
-    wanted, number = wanted[:90], 1
-    chosen = wanted
-    while names[chosen.casefold()]:
-        number += 1
-        chosen = f"{wanted}-{number}"
-    names[chosen.casefold()] += 1
-    return chosen
+def free_name(wanted: str, taken: set[str]) -> str:
+    """The name that a clip goes by, of which no file's name becomes too long."""
+    return unused_name(wanted[:MOST_NAME], taken, joint="-")
 
 
 def _sound_of_take(path: Path, take: Path) -> "Sound":

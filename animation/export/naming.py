@@ -47,14 +47,13 @@ def numbered(corpus: SpeechCorpus, *, room: Mapping[Split, range] | None = None)
     for clip in corpus.clips:
         theirs[clip.subject].append(clip)
     plain = plain_names(theirs)
-    taken = set(plain.values())
+    taken = {name.casefold() for name in plain.values()}
     out: list[Named] = []
     for subject, clips in theirs.items():
         split = corpus.splits[subject]
         numbers = list(room[split]) if room else list(range(1, len(clips) + 1))
         for first in range(0, len(clips), len(numbers)):
             name = plain[subject] if not first else unused_name(plain[subject] + "x2", taken)
-            taken.add(name)
             out += [
                 Named(clip, split, name, number)
                 for clip, number in zip(clips[first : first + len(numbers)], numbers, strict=False)

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
@@ -277,7 +276,7 @@ def test_sequences_in_folders_are_known_by_their_folders(loose: Path) -> None:
 
 
 def test_no_two_clips_get_one_name() -> None:
-    names: Counter[str] = Counter()
+    names: set[str] = set()
     given = [free_name(wanted, names) for wanted in ("a", "a", "a-2", "A", "a")]
     assert given == ["a", "a-2", "a-2-2", "A-3", "a-4"]
 
