@@ -48,9 +48,10 @@ def open_template(text: str) -> Face:
     if not path.is_file():
         raise InputError(f"{text} is no file", hint=f"give a neutral face: {TEMPLATES}")
     readers = {".ply": _read_ply, ".obj": _read_obj, ".npy": _read_npy, ".npz": _read_sequence}
-    if path.suffix not in readers:
+    read = readers.get(path.suffix.lower())
+    if read is None:
         raise UsageError(f"{text} cannot be read as a face", hint=f"it can be {TEMPLATES}")
-    return readers[path.suffix](path)
+    return read(path)
 
 
 def open_style(text: str | None, trained: "Trained", checkpoint: Path) -> "Style | StyleCode":

@@ -113,13 +113,13 @@ def test_live_frames_are_the_same(place: Path, capsys: pytest.CaptureFixture[str
     np.testing.assert_allclose(in_head(Path("live/speech.npz")), expected(), atol=SAME_M)
 
 
-@pytest.mark.parametrize("kind", ["ply", "obj", "npy"])
+@pytest.mark.parametrize("kind", ["ply", "obj", "npy", "PLY"])
 def test_faces_come_in_many_files(place: Path, kind: str) -> None:
     face, (_, faces) = CORPUS.templates["s4"], grid()
     if kind == "npy":
         np.save("face.npy", face.astype(np.float64))
-    elif kind == "ply":
-        Path("face.ply").write_bytes(ply_bytes(face, faces))
+    elif kind in ("ply", "PLY"):
+        Path(f"face.{kind}").write_bytes(ply_bytes(face, faces))
     else:
         Path("face.obj").write_text(obj_text(face, faces))
     words = ["--checkpoint", "run", "--template", f"face.{kind}", "--style", "toy:s1_01"]
