@@ -3,8 +3,6 @@
 import errno
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +25,7 @@ from animation.training.average import Average
 from animation.training.checkpoint import load_checkpoint
 from animation.training.config import TrainConfig, checked_config
 from animation.training.curves import Curves, Point
-from animation.training.loop import BATCH_STREAM, Loop
+from animation.training.loop import Loop
 from animation.training.record import resumed_config
 from animation.training.run import Outcome, prepared_for, preprocessing_of, train
 from animation.training.stage_loss import generator_of
@@ -35,29 +33,13 @@ from mmface4d.errors import BusyError, DeviceError, DiskFullError, InputError, T
 from mmface4d.files import read_json
 from mmface4d.locks import locked
 from tests.animation.toy_corpus import changed, toy_corpus
+from tests.animation.toy_training import SMALL, equal, settings, weights
 
-SMALL: dict[str, dict[str, Any]] = {
-    "audio2face": {"channels": 8, "driver_channels": 8, "decoder_stages": 1},
-    "faceformer": {"width": 8, "encoder_layers": 1, "encoder_width": 8},
-    "meshtalk": {"heads": 2, "classes": 4, "width": 8, "prior_width": 8, "head_width": 4},
-}
 SLOW = pytest.mark.slow
 MODELS = ["audio2face", pytest.param("faceformer", marks=SLOW), pytest.param("meshtalk", marks=SLOW)]
 SHARES = {"audio2face": [1], "faceformer": [1], "meshtalk": [3, 5]}  # 6 and 10 of 16 updates
 BEGUN = {"audio2face": [1], "faceformer": [1], "meshtalk": [1, 1]}  # 6 and 6 of 12
 Train = Callable[..., Outcome]
-
-
-def settings(model: str = "audio2face", **more: Any) -> TrainConfig:
-    values = {
-        "model": model,
-        "options": SMALL[model],
-        "budget": {"updates": 8},
-        "batches": {"size": 2, "crop_frames": 8},
-        "validation": {"every_updates": 4, "clips": 1},
-        "optimiser": {"rate": 1e-3},
-    }
-    return checked_config({**values, **more}, name="these settings")
 
 
 @pytest.fixture(scope="module")
@@ -74,17 +56,6 @@ def run(corpus: SpeechCorpus, tmp_path: Path, tmp_path_factory: pytest.TempPathF
         return train(data, config, tmp_path / name, resume=resume, cache=cache)
 
     return run
-
-
-def weights(outcome: Outcome | Path) -> dict[str, torch.Tensor]:
-    """Of the checkpoint, and of the state from which one would go on."""
-    folder = outcome if isinstance(outcome, Path) else outcome.folder
-    state = torch.load(folder / "train_state.pt", weights_only=True)["weights"]
-    return load_file(folder / "model.safetensors") | {f"state.{name}": value for name, value in state.items()}
-
-
-def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -520,50 +491,6 @@ def test_the_checkpoint_names_no_place_on_this_machine(run: Train, tmp_path: Pat
     assert resumed_config(folder).data == str(tmp_path / "secret")
 
 
-PROGRAM = """
-import sys
-from pathlib import Path
-from animation.training.config import TrainConfig
-from animation.training.run import train
-from tests.animation.toy_corpus import toy_corpus
-config = TrainConfig.model_validate_json(Path(sys.argv[1]).read_text())
-train(toy_corpus(sentences=2, n_frames=16), config, Path(sys.argv[2]), resume=True, cache=Path(sys.argv[3]))
-"""
-
-
-def start(tmp_path: Path, config: TrainConfig, name: str) -> subprocess.Popen[str]:
-    """A training in processes of its own."""
-    (tmp_path / "program.py").write_text(PROGRAM)
-    (tmp_path / f"{name}.json").write_text(config.model_dump_json())
-    words = [tmp_path / "program.py", tmp_path / f"{name}.json", tmp_path / name, tmp_path / "cache"]
-    root = str(Path(__file__).resolve().parents[2])
-    return subprocess.Popen(
-        [sys.executable, *map(str, words)], env={**os.environ, "PYTHONPATH": root}, stderr=subprocess.PIPE, text=True
-    )
-
-
-def finish(tmp_path: Path, config: TrainConfig, name: str) -> Path:
-    process = start(tmp_path, config, name)
-    _, told = process.communicate(timeout=300)
-    assert process.returncode == 0, told
-    return tmp_path / name
-
-
-@SLOW
-def test_a_killed_training_goes_on_bit_by_bit(tmp_path: Path) -> None:
-    config = settings(budget={"updates": 120}, validation={"every_updates": 10, "clips": 1, "patience": 0})
-    whole = finish(tmp_path, config, "whole")
-    for _ in range(3):
-        process = start(tmp_path, config, "killed")
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "validation" in line:
-                break
-        process.kill()
-        process.communicate()
-    assert equal(weights(whole), weights(finish(tmp_path, config, "killed")))
-
-
 @pytest.mark.parametrize(
     ("model", "more"),
     [("audio2face", {}), ("audio2face", {"composite": False, "regional": False}), ("faceformer", {}), ("meshtalk", {})],
@@ -578,54 +505,6 @@ def test_every_stage_uses_what_it_trains(corpus: SpeechCorpus, tmp_path: Path, m
         made.zero_grad()
         made.loss(batch, stage=stage)[LOSS].backward()
         assert all(parameter.grad is not None for parameter in made.trained(stage))
-
-
-@SLOW
-def test_two_processes_train_one_model(tmp_path: Path) -> None:
-    """Each has half of every batch; the same seed gives the same weights, and one process can go on alone."""
-    two = settings("meshtalk", machine={"devices": 2, "accelerator": "cpu"})
-    first = weights(finish(tmp_path, two, "first"))
-    assert equal(first, weights(finish(tmp_path, two, "second")))
-    assert [point["stage"] for point in read_json(tmp_path / "first" / "curves.json")["validation"]] == [
-        "latent",
-        "prior",
-    ]
-    longer = settings("meshtalk", budget={"updates": 12, "stage_shares": [1, 2]})
-    assert not equal(first, weights(finish(tmp_path, longer, "first")))
-
-
-@SLOW
-def test_two_processes_end_by_the_same_mistake(tmp_path: Path) -> None:
-    """Of which the one that validates knows alone."""
-    wild: dict[str, Any] = {
-        "optimiser": {"rate": 1.0, "clip_norm": 0.0},
-        "options": {**SMALL["audio2face"], "reg_weight": 1e38},
-    }
-    often: dict[str, Any] = {"validation": {"every_updates": 1, "clips": 1}, "budget": {"updates": 4000}}
-    process = start(tmp_path, settings(machine={"devices": 2, "accelerator": "cpu"}, **wild, **often), "wild")
-    _, told = process.communicate(timeout=300)
-    assert process.returncode == 1
-    ends = [line for line in told.splitlines() if "Error: " in line]
-    assert len(ends) == 2, told
-    assert all("TrainingError: the training diverged" in line for line in ends)
-
-
-@SLOW
-def test_two_processes_step_by_the_mean_of_their_gradients(tmp_path: Path, corpus: SpeechCorpus) -> None:
-    """One update, done here once more by hand: each process' batch, the mean gradient, one step of Adam."""
-    two = settings(budget={"updates": 1}, machine={"devices": 2, "accelerator": "cpu"}, optimiser={"clip_norm": 0.0})
-    found = weights(finish(tmp_path, two, "two"))
-    prepared = prepared_for(corpus, two, cache=tmp_path / "cache")
-    model = build_model(two.model, preprocessing_of(prepared, two).shape, two.options, seed=two.seed)
-    optimiser = torch.optim.Adam(model.parameters(), lr=two.optimiser.rate)
-    for rank in range(2):
-        batches = training_batches(
-            prepared, batch_size=1, crop_frames=8, generator=generator_of(two.seed, BATCH_STREAM, 0, 0, rank)
-        )
-        (0.5 * model.loss(next(batches), stage="all")[LOSS]).backward()
-    optimiser.step()
-    for name, value in model.named_parameters():
-        torch.testing.assert_close(found[f"state.{name}"], value.detach(), rtol=1e-4, atol=1e-6)
 
 
 def test_draws_of_a_seed_do_not_repeat() -> None:
