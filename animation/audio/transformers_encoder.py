@@ -67,7 +67,7 @@ class TransformersEncoder:
         self.n_audio = self.extractor.width
         self._length, self._context = (round(s * SPEECH_RATE_HZ / self.extractor.hop) for s in (window_s, context_s))
 
-    @cached_property
+    @property
     def identity(self) -> str:
         about = f"{self.layer}:{self._length}/{self._context}"
         return f"transformers-{VERSION}:{self._sha256}:{about}"
