@@ -8,14 +8,16 @@ before it is called.
 import io
 import pickle  # noqa: TID251  (the one place; find_class below refuses everything it does not know)
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from mmface4d.errors import ModelError
 
 MAX_FILE_BYTES = 1 << 30
+MOST_NESTED = 10_000  # tuples in tuples; an array needs one, and Python follows them to any depth when it hashes a key
 _NUMBERS = re.compile(r"[<>|=]?(?:[fiu][1248]|b1|\?)")
 _AGAIN = "fetch the file from its makers again"
 
@@ -102,6 +104,16 @@ def _sparse_to_dense(held: HeldSparse) -> np.ndarray:
 class _ArraysOnly(pickle._Unpickler):
     """In Python, whose memo is a dict: the one in C makes room for as many entries as ten bytes of a file ask for."""
 
+    stack: list[Any]
+    nested = 0  # tuples that hold others
+    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch}
+
+    def count_tuple(self) -> None:
+        if any(isinstance(part, tuple) for part in self.stack[-1]):
+            self.nested += 1
+            if self.nested > MOST_NESTED:
+                raise ModelError("it nests tuples in tuples as no arrays do", hint=_AGAIN)
+
     def find_class(self, module_name: str, global_name: str) -> Any:
         if (module_name, global_name) in _ADMITTED:
             return _ADMITTED[module_name, global_name]
@@ -116,6 +128,18 @@ class _ArraysOnly(pickle._Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         raise ModelError("it refers to objects outside of it", hint=_AGAIN)
+
+
+def _counted(load: Callable[[_ArraysOnly], None]) -> Callable[[_ArraysOnly], None]:
+    def load_tuple(unpickler: _ArraysOnly) -> None:
+        load(unpickler)
+        unpickler.count_tuple()
+
+    return load_tuple
+
+
+for _code in (pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3):
+    _ArraysOnly.dispatch[_code[0]] = _counted(_ArraysOnly.dispatch[_code[0]])
 
 
 class _Kind:

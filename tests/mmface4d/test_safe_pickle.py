@@ -105,3 +105,13 @@ def test_damaged_pickles_are_read_or_refused(
         return
     for value in content.values() if isinstance(content, dict) else []:
         assert not isinstance(value, np.ndarray) or not value.dtype.hasobject
+
+
+def test_tuples_nested_without_end_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "nested.pkl"
+    nested = b"\x80\x02}" + b")" + 1_000_000 * b"\x85"
+    path.write_bytes(nested + b"K\x01s.")  # as a dictionary's key, whose hash Python takes by going into all of them
+    with pytest.raises(ModelError, match="nests tuples"):
+        read_pickle(path)
+    path.write_bytes(b"\x80\x02})" + 9_000 * b"\x85" + b"K\x01s.")
+    assert len(read_pickle(path)) == 1
