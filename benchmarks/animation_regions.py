@@ -29,7 +29,7 @@ def overlap(checkpoint: Path) -> float | None:
 
 def draw_regions(path: Path, checkpoints: dict[str, Path], *, face: SyntheticFace) -> None:
     """Writes an SVG with the strongest components of some models, a row each; a darker vertex is moved further."""
-    parts: list[str] = []
+    parts = ['<rect width="100%" height="100%" fill="white"/>']  # also where the page around it is dark
     for number, (name, checkpoint) in enumerate(checkpoints.items()):
         top = number * (HEIGHT + LINE)
         parts.append(text(10, top + 14, f"{name}: mean overlap {overlap(checkpoint)}"))
