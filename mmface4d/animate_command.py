@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PATH = click.Path(path_type=Path)
 KINDS = ("npz", "mp4", "glb", "csv")
+# endings that nobody gives a folder
+OTHER_KINDS = {"mov", "mkv", "avi", "webm", "gltf", "fbx", "usd", "usdz", "obj", "ply", "npy", "wav", "json"}
 MOST_NAME_BYTES = 200
 EPILOG = """\b
 Examples:
@@ -77,11 +79,13 @@ def animate(
 
 
 def _targets(audio: Sequence[Path], output: Path) -> list[Path]:
-    """Where each goes, without a suffix; raises UsageError where two would go to one place."""
+    """Where each goes, without a suffix; raises UsageError where two would go to one place, or no place is meant."""
     if output.suffix[1:] in KINDS:
         if len(audio) > 1:
             raise UsageError(f"{len(audio)} sounds do not fit into {output}", hint="give a folder with -o")
         return [output.with_suffix("")]
+    if output.suffix[1:].lower() in OTHER_KINDS.union(KINDS):
+        raise UsageError(f"{output}: nothing is written as {output.suffix}", hint=f"it can be .{', .'.join(KINDS)}")
     targets = [output / _name_of(path) for path in audio]
     folded = Counter(target.name.casefold() for target in targets)  # some disks do not tell A from a
     twice = [target.name for target in targets if folded[target.name.casefold()] > 1]

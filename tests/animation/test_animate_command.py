@@ -168,6 +168,8 @@ def test_another_sound_is_never_overwritten(place: Path, capsys: pytest.CaptureF
         (["speech.wav", "other.flac", "-o", "a.npz"], 2, "2 sounds do not fit into a.npz"),
         (["speech.wav", "sub/speech.wav", "-o", "out"], 2, "several sounds are called speech"),
         (["speech.wav", "sub/SPEECH.wav", "-o", "out"], 2, "several sounds are called speech"),
+        (["speech.wav", "-o", "a.mov"], 2, "a.mov: nothing is written as .mov"),
+        (["speech.wav", "-o", "a.MP4"], 2, "it can be .npz, .mp4, .glb, .csv"),
         (["gone.wav", "-o", "out"], 3, "gone.wav does not exist"),
         (["speech.wav", "-o", "out", "--style", "s9"], 2, "not trained on a subject s9"),
         (["speech.wav", "-o", "out", "--style", "s1"], 2, "does not know its subjects' manners"),
