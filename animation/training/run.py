@@ -94,10 +94,12 @@ def _run(trained: Trained, prepared: Prepared, config: TrainConfig, *, folder: P
     outcome = Outcome(
         folder, count.all_updates, count.all_seconds, count.best, count.best_update, tuple(loop.curves.ended)
     )
-    # where nothing was trained, a card may tell more than this one would
-    if fabric.is_global_zero and (count.all_updates > before or not (folder / CARD_FILE).is_file()):
-        write_styles(folder, trained.model, prepared)
-        write_card(folder)
+    if fabric.is_global_zero:
+        write_styles(
+            folder, trained.model, prepared
+        )  # of the file of weights, which is written even if nothing was trained
+        if count.all_updates > before or not (folder / CARD_FILE).is_file():  # one that is there may tell more
+            write_card(folder)
     fabric.barrier()
     return outcome
 

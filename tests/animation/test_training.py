@@ -29,6 +29,7 @@ from animation.training.loop import Loop
 from animation.training.record import resumed_config
 from animation.training.run import Outcome, prepared_for, preprocessing_of, train
 from animation.training.stage_loss import generator_of
+from animation.training.styles import read_styles
 from mmface4d.errors import BusyError, DeviceError, DiskFullError, InputError, TrainingError, UsageError
 from mmface4d.files import read_json
 from mmface4d.locks import locked
@@ -478,6 +479,9 @@ def test_a_card_does_not_outlive_its_weights(run: Train, monkeypatch: pytest.Mon
     run("card", settings(budget={"updates": 16}), resume=True)
     assert (done.folder / "README.md").read_text() != "measured"
     assert (done.folder / "styles.npz").stat().st_mtime >= (done.folder / "model.safetensors").stat().st_mtime
+    (done.folder / "styles.npz").unlink()  # or of a file of weights that a newer version has written anew
+    run("card", settings(budget={"updates": 16}), resume=True)
+    assert read_styles(done.folder, load_checkpoint(done.folder)) is not None
 
 
 def _no_room(*_: Any) -> None:
