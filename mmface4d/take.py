@@ -313,13 +313,14 @@ class TakeWriter:
     def set_audio(self, source: Path) -> AudioRecord:
         """Takes over a sound file: WAV byte by byte, anything else that libsndfile reads as 24-bit WAV.
 
-        Raises RecordingError where it is no sound, or ends before its head says.
+        Raises RecordingError where it is no sound, or none of WAV ends before its head says.
         """
         import soundfile
 
         target = self.path / "audio.wav"
         try:
             info = soundfile.info(str(source))
+            samples = info.frames
             with disk_full_is_an_error(target):
                 if info.format in ("WAV", "WAVEX", "RF64"):
                     shutil.copyfile(source, target)
@@ -329,12 +330,13 @@ class TakeWriter:
                     ) as out:  # fmt: skip
                         for block in whole_blocks(sound, size=1 << 16, dtype="int32"):
                             out.write(block)
+                        samples = out.frames  # the head of an MP3 may have guessed
         # a TypeError of a file without a head, .raw
         except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
             raise RecordingError(f"{source} is no readable sound: {error}", hint="give a WAV or FLAC file") from error
         except InputError as error:
             raise RecordingError(error.message, hint=error.hint) from error
-        self._audio = AudioRecord(rate=info.samplerate, channels=info.channels, samples=info.frames)
+        self._audio = AudioRecord(rate=info.samplerate, channels=info.channels, samples=samples)
         return self._audio
 
     def flush(self) -> None:

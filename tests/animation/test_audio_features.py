@@ -288,6 +288,29 @@ def test_a_sound_that_ends_early_is_told(tmp_path: Path) -> None:
         read_sound(path)
 
 
+def test_an_mp3_whose_length_is_guessed_is_read(tmp_path: Path) -> None:
+    """As programs write it into a pipe: without the first frame, which would say how long it is."""
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, voice(3.0, 44_100), 44_100, format="MP3", bitrate_mode="CONSTANT", compression_level=0.5)
+    data = path.read_bytes()
+    path.write_bytes(data[data.index(data[:2], 4) :])
+    samples = len(read_sound(path).samples)
+    assert 3 * 44_100 <= samples < soundfile.info(path).frames  # the guess is too long
+    with open_speech_file(path) as heard:
+        assert heard.duration_s == samples / 44_100
+
+
+@pytest.mark.parametrize("more", [1, 44])
+def test_a_wav_whose_head_counts_itself_is_read(tmp_path: Path, more: int) -> None:
+    path, samples = tmp_path / "a.wav", voice(1.0, 16_000)
+    soundfile.write(path, samples, 16_000, subtype="PCM_16")
+    data = bytearray(path.read_bytes())
+    place = data.index(b"data") + 4
+    data[place : place + 4] = struct.pack("<I", 2 * len(samples) + more)
+    path.write_bytes(data)
+    assert len(read_sound(path).samples) == len(samples)
+
+
 def test_whole_numbers_kept_as_fractions_are_told(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, 32_768 * noise(1.0), 16_000, subtype="FLOAT")

@@ -149,6 +149,19 @@ def test_sound_beside_the_pictures_is_taken(folder: Path, output: Path, tmp_path
         assert take.info.audio.samples == 2400
 
 
+def test_an_mp3_has_the_samples_that_were_read_of_it(folder: Path, output: Path, tmp_path: Path) -> None:
+    """Without its first frame, nothing in it says how many there are, and libsndfile guesses too many."""
+    sound = tmp_path / "a.mp3"
+    tone = 0.1 * np.sin(np.arange(3 * 44_100) / 10)
+    soundfile.write(sound, tone, 44_100, format="MP3", bitrate_mode="CONSTANT", compression_level=0.5)
+    data = sound.read_bytes()
+    sound.write_bytes(data[data.index(data[:2], 4) :])
+    with import_images(folder, output, audio=sound) as take:
+        assert take.audio_path is not None
+        assert take.info.audio is not None
+        assert take.info.audio.samples == soundfile.info(take.audio_path).frames < soundfile.info(sound).frames
+
+
 def test_litter_of_file_managers_is_passed_over(folder: Path, output: Path) -> None:
     (folder / SERIALS[0] / "color" / "Thumbs.db").write_bytes(b"x")
     (folder / SERIALS[0] / "depth" / ".DS_Store").write_bytes(b"x")
