@@ -138,8 +138,15 @@ def _counted(load: Callable[[_ArraysOnly], None]) -> Callable[[_ArraysOnly], Non
     return load_tuple
 
 
+def _load_bytearray(unpickler: _ArraysOnly) -> None:
+    """Python's own makes room for as many bytes as the file says before it looks for them."""
+    _ArraysOnly.dispatch[pickle.BINBYTES8[0]](unpickler)
+    unpickler.stack[-1] = bytearray(unpickler.stack[-1])
+
+
 for _code in (pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3):
     _ArraysOnly.dispatch[_code[0]] = _counted(_ArraysOnly.dispatch[_code[0]])
+_ArraysOnly.dispatch[pickle.BYTEARRAY8[0]] = _load_bytearray
 
 
 class _Kind:
