@@ -42,7 +42,7 @@ class PreparedClip:
 
     name: str
     subject: str
-    sentence: str  # one id a text, so that nobody is shown another recording of what is to be said
+    sentence: str  # one id a text of the subject, so that nobody is shown another recording of what is to be said
     split: Split
     n_frames: int
     features_file: Path
@@ -115,11 +115,14 @@ def prepare(
 
 
 def _one_id_a_text(clips: Sequence[Clip]) -> Iterator[Clip]:
-    """The clips; those of one text, as in several emotions, with the sentence's id of the first of them."""
-    ids: dict[str, str] = {}
+    """The clips; somebody's of one text, as in several emotions, with the sentence's id of the first of them.
+
+    Others may have given that id to something else.
+    """
+    ids: dict[tuple[str, str], str] = {}
     for clip in clips:
         text = " ".join(clip.text.casefold().split())
-        yield replace(clip, sentence=ids.setdefault(text, clip.sentence)) if text else clip
+        yield replace(clip, sentence=ids.setdefault((clip.subject, text), clip.sentence)) if text else clip
 
 
 def _fitted(corpus: SpeechCorpus, made: Sequence[PreparedClip], *, fps: float) -> Normalisation:

@@ -124,6 +124,15 @@ def test_a_text_with_two_ids_is_one_sentence(corpus: SpeechCorpus, tmp_path: Pat
     assert len(drivers(twice, by_name["t_02"], "same-subject-other-clip")) == 2
 
 
+def test_an_id_means_what_the_subject_says_under_it(corpus: SpeechCorpus, tmp_path: Path) -> None:
+    """Sessions may number their sentences anew."""
+    texts = {"a": ["Yes.", "No.", "Well."], "t": ["Well.", "Yes.", "No way."]}
+    clips = tuple(replace(clip, text=texts.get(clip.subject, texts["a"])[int(clip.sentence)]) for clip in corpus.clips)
+    told = prepare(replace(corpus, clips=clips), encoder=LogMel(), fps=30.0, cache=tmp_path)
+    for clip in told.clips:
+        assert len(drivers(told, clip, "same-subject-other-clip")) == 2
+
+
 def test_an_oracle_makes_no_error_and_a_stranger_makes_some(report: Report) -> None:
     for name in ("lip_max", "lip_mean", "upper_max", "face_max", "mesh_mean", "lve_codetalker", "fve_mmhead"):
         assert report.number(name, "self").value == pytest.approx(0, abs=1e-4)
