@@ -111,7 +111,7 @@ def _opened(file: Path, wav: Path) -> "Exported":
 
     opened = open_clip(file, with_take=not wav.is_file())
     named = opened.motion.sequence.take_name
-    if opened.take is None and named and (file.parent / named).is_dir():
+    if opened.take is None and named and (file.parent / named / "take.json").is_file():
         opened = open_clip(file)
     if opened.take is not None:
         opened.take.close()  # there may be more takes than files that can be open

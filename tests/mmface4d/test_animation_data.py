@@ -258,6 +258,8 @@ def test_a_take_says_whom_a_sequence_with_a_wav_shows(loose: Path) -> None:
     assert (said["mute"].subject, said["mute"].sentence) == ("mute", "mute")  # its take does not say
     soundfile.write(loose / "free.wav", np.full(8001, 0.25), 16_000, subtype="FLOAT")
     assert told.fingerprint not in [clip.fingerprint for clip in open_speech_corpus(loose).clips]
+    (loose / "takes" / "free" / "take.json").unlink()  # as where only the pictures were kept
+    assert {"free", "mute"} == {clip.name for clip in open_speech_corpus(loose).clips}
 
 
 def test_loose_sequences_of_somebody_who_withdrew_are_left_out(loose: Path) -> None:
