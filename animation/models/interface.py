@@ -36,7 +36,8 @@ class ModelShape:
 class AnimationModel(nn.Module, ABC):
     """Speech, a template and a style to displacements from the template, all in normalised units.
 
-    `stages` are trained one after the other; most models have one.
+    `stages` are trained one after the other; most models have one. `__init__` is also run on PyTorch's device "meta",
+    to know the sizes of the weights, and so may not read what a tensor holds.
     """
 
     stages: ClassVar[tuple[str, ...]] = ("all",)

@@ -30,7 +30,7 @@ from mmface4d.text_file import read_text
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 MAX_WEIGHTS_BYTES = 16 << 30
-NUMBERS = ("F64", "F32", "F16", "BF16", "I64")  # kinds that weights may be of
+NUMBERS = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")  # kinds that weights may be of
 DAMAGED = "the checkpoint is damaged or mixed from two; copy the whole folder again, or train again"
 
 
@@ -81,7 +81,7 @@ def _in_order(header: bytes) -> bytes:
     """The same header with sorted metadata, which safetensors writes in any order: equal weights are equal files."""
     value = json.loads(header)
     value["__metadata__"] = dict(sorted(value["__metadata__"].items()))
-    return json.dumps(value, separators=(",", ":")).encode().ljust(len(header))
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode().ljust(len(header))
 
 
 def load_checkpoint(folder: Path, *, device: torch.device | str = "cpu") -> Trained:

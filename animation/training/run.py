@@ -95,9 +95,8 @@ def _run(trained: Trained, prepared: Prepared, config: TrainConfig, *, folder: P
         folder, count.all_updates, count.all_seconds, count.best, count.best_update, tuple(loop.curves.ended)
     )
     if fabric.is_global_zero:
-        write_styles(
-            folder, trained.model, prepared
-        )  # of the file of weights, which is written even if nothing was trained
+        # even if nothing was trained: styles are of a file of weights, which may have been written anew
+        write_styles(folder, trained.model, prepared)
         if count.all_updates > before or not (folder / CARD_FILE).is_file():  # one that is there may tell more
             write_card(folder)
     fabric.barrier()

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from animation.data.batch import Style
 from animation.data.corpus import Mask, Topology
 from animation.data.normalisation import Normalisation
-from animation.models.registry import build_model
+from animation.models.audio2face import Audio2Face
+from animation.models.registry import MODELS, build_model
 from animation.training.card import write_card
 from animation.training.checkpoint import ModelConfig, Trained, load_checkpoint, save_checkpoint, settings_sha256
 from animation.training.preprocessing import EncoderRecord, Preprocessing, read_preprocessing, write_preprocessing
@@ -83,6 +85,21 @@ def test_a_model_comes_back_as_it_was(checkpoint: Path) -> None:
     assert back.config == trained().config
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16, torch.int32, torch.int16, torch.uint8, torch.bool])
+def test_a_model_may_count_and_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: torch.dtype) -> None:
+    """One of somebody's own, that keeps other numbers than parameters."""
+
+    class Marking(Audio2Face):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.register_buffer("marks", torch.tensor([0, 1, 1]).to(kind))
+
+    monkeypatch.setitem(MODELS, "audio2face", replace(MODELS["audio2face"], model=Marking))
+    save_checkpoint(tmp_path, trained())
+    back = load_checkpoint(tmp_path).model.state_dict()["marks"]
+    assert (back.dtype, back.tolist()) == (kind, [0, 1, 1])
+
+
 def test_no_pickle_is_written(checkpoint: Path) -> None:
     assert {path.name for path in checkpoint.iterdir()} == {
         "config.json", "model.safetensors", "preprocess.json", "topology.npz",
@@ -90,7 +107,7 @@ def test_no_pickle_is_written(checkpoint: Path) -> None:
 
 
 def test_equal_weights_are_equal_files(checkpoint: Path) -> None:
-    told = dict.fromkeys("abcdefgh", "told")
+    told = dict.fromkeys("abcdefgé", "told")
     files = set()
     for _ in range(5):
         save_checkpoint(checkpoint, trained(), told=told)
@@ -149,6 +166,10 @@ def _no_such_option(folder: Path) -> None:
     _saved_again(folder, preprocessing(), trained().config.model_copy(update={"options": {"chanels": 3}}))
 
 
+def _of_other_sizes(folder: Path) -> None:
+    _saved_again(folder, preprocessing(), trained().config.model_copy(update={"options": {**OPTIONS, "channels": 16}}))
+
+
 def _of_another_kind(folder: Path) -> None:
     path = folder / "model.safetensors"
     state = {name: value.to(torch.float8_e4m3fn) for name, value in load_file(path).items()}
@@ -174,6 +195,7 @@ BROKEN = {
     "half the triangles": _truncate("topology.npz"),
     "half the settings": _truncate("preprocess.json"),
     "a weight that is no number": _not_a_number,
+    "weights of other sizes": _of_other_sizes,
     "weights of eight bits": _of_another_kind,
     "settings that want more than any memory": _more_than_any_memory,
     "a model that there is not": _no_such_model,
