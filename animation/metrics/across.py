@@ -11,6 +11,8 @@ from animation.metrics.errors import Share, mean_share, pooled
 from animation.metrics.report import Report
 from mmface4d.errors import InputError
 
+Change = tuple[float, tuple[float, float] | None]  # as a share, with its interval
+
 
 @dataclass(frozen=True)
 class Across:
@@ -65,31 +67,30 @@ def across_json(reports: Sequence[Report]) -> dict[str, Any]:
     }
 
 
-def change(
-    ours: Sequence[Report], theirs: Sequence[Report], metric: str, *, protocol: str
-) -> tuple[float, tuple[float, float] | None]:
+def change(ours: Sequence[Report], theirs: Sequence[Report], metric: str, *, protocol: str) -> Change:
     """By how much a model's trainings differ from another's, as a share, and the interval over other sequences.
 
-    Each sequence has its mean over trainings and seeds; sequences are drawn in pairs.
+    Each sequence has its mean over trainings and seeds; sequences are drawn in pairs. Raises InputError where there is
+    nothing to compare with.
     """
     check_alike([*ours, *theirs])
-    both = [_shares(each, metric, protocol) for each in (ours, theirs)]
-    common = [name for name in both[0] if name in both[1]]
-    mine, other = ([shares[name] for name in common] for shares in both)
-    if not common or not np.isfinite(pooled(other)) or not pooled(other):
+    found = _change(ours, theirs, metric, protocol=protocol)
+    if found is None:
         raise InputError(f"{metric} has no values to compare by the protocol {protocol}", hint="choose another metric")
-    return pooled(mine) / pooled(other) - 1, bootstrap_change(mine, other)
+    return found
 
 
-def changes_of_first(
-    reports: Sequence[Report], metric: str, *, protocol: str
-) -> list[tuple[float, tuple[float, float] | None]]:
-    """How the first model differs from each other one, in the order in which these come up."""
+def changes_of_first(reports: Sequence[Report], metric: str, *, protocol: str) -> list[Change | None]:
+    """How the first model differs from each other one, in the order in which these come up.
+
+    None for one that makes no error at all, of which no other is a share.
+    """
+    check_alike(reports)
     by_label: dict[str, list[Report]] = {}
     for each in reports:
         by_label.setdefault(each.label, []).append(each)
     first, *others = by_label.values()
-    return [change(first, other, metric, protocol=protocol) for other in others]
+    return [_change(first, other, metric, protocol=protocol) for other in others]
 
 
 def check_alike(reports: Sequence[Report]) -> None:
@@ -115,6 +116,15 @@ def check_alike(reports: Sequence[Report]) -> None:
     masks = {(number.mask, number.mask_sha256) for each in reports for number in each.numbers}
     if len(masks) > len({name for name, _ in masks}):
         raise InputError("these evaluations do not compare, their masks differ", hint="evaluate with the same masks")
+
+
+def _change(ours: Sequence[Report], theirs: Sequence[Report], metric: str, *, protocol: str) -> Change | None:
+    both = [_shares(each, metric, protocol) for each in (ours, theirs)]
+    common = [name for name in both[0] if name in both[1]]
+    mine, other = ([shares[name] for name in common] for shares in both)
+    if not common or not np.isfinite(pooled(other)) or not pooled(other):
+        return None
+    return pooled(mine) / pooled(other) - 1, bootstrap_change(mine, other)
 
 
 def _across(label: str, what: tuple[str, str, str], values: Sequence[float | None]) -> Across:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from animation.metrics.across import Across, across, changes_of_first
+from animation.metrics.across import Across, Change, across, changes_of_first
 from animation.metrics.report import STILL, Number, Report
 
 FIRST = (
@@ -48,8 +48,10 @@ def fair(report: Report) -> str:
     return next((each for each in (FAIR, STRANGER) if each in report.protocols), report.protocols[-1])
 
 
-def changed(found: tuple[float, tuple[float, float] | None]) -> str:
+def changed(found: Change | None) -> str:
     """A change as percents, with its interval."""
+    if found is None:
+        return "-"
     share, interval = found
     return f"{share:+.1%}" + (f" [{interval[0]:+.1%} {interval[1]:+.1%}]" if interval else "")
 

@@ -213,6 +213,19 @@ def test_only_what_was_measured_alike_compares(reports: list[Report], tmp_path: 
         across((one, replace(other, numbers=masked)))
 
 
+def test_a_rival_without_any_error_hides_no_number(reports: list[Report], corpus: SpeechCorpus, tmp_path: Path) -> None:
+    """As of the upper face in data where it never moves."""
+    one, other = reports
+    still = tuple(replace(each, shares={**each.shares, "upper_max": (0.0, 1.0)}) for each in other.clips)
+    both = [one, replace(other, model="rival", clips=still)]
+    assert changes_of_first(both, "upper_max", protocol="other-subject") == [None]
+    rows = [line.split() for line in reports_text(both).splitlines() if line.startswith("upper face, max, mm")]
+    assert rows[-1] == ["upper", "face,", "max,", "mm", "-"]
+    write_report_page(tmp_path / "both.html", both, topology=corpus.topology, template=corpus.templates["t"])
+    with pytest.raises(InputError, match="upper_max has no values to compare"):
+        change(both[:1], both[1:], "upper_max", protocol="other-subject")
+
+
 def test_trainings_with_other_settings_are_no_seeds_of_one(
     corpus: SpeechCorpus, place: Path, reports: list[Report]
 ) -> None:
