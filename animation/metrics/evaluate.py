@@ -27,7 +27,14 @@ if TYPE_CHECKING:
     from animation.training.checkpoint import ModelConfig, Trained
 
 Tick = Callable[[], None]
-OF_ONE_TRAINING = {"format", "model", "encoder", "fps", "seed", "machine"}  # or told apart from the settings
+OF_ONE_TRAINING = {
+    "format",
+    "model",
+    "encoder",
+    "fps",
+    "seed",
+    "machine",
+}  # may differ between seeds, or are compared by themselves
 
 
 @dataclass(frozen=True)
