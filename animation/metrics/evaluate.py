@@ -27,14 +27,8 @@ if TYPE_CHECKING:
     from animation.training.checkpoint import ModelConfig, Trained
 
 Tick = Callable[[], None]
-OF_ONE_TRAINING = {
-    "format",
-    "model",
-    "encoder",
-    "fps",
-    "seed",
-    "machine",
-}  # may differ between seeds, or are compared by themselves
+# may differ between the seeds of one model, or are compared by themselves
+OF_ONE_TRAINING = {"format", "model", "encoder", "fps", "seed", "machine"}
 
 
 @dataclass(frozen=True)
