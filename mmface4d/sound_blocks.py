@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,21 @@ SHORT_WAV = re.compile(r"^data\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 UNKNOWN_LENGTH = 0x7FFF0000  # and above: a program that wrote into a pipe, and could not know
 HEAD_BYTES = 100  # that some programs count as samples, or a byte that makes the number even
 GUESSED_S = 1.0  # by which the length of an MP3 is off that does not say it: libsndfile guesses it from the file's size
+
+
+@contextmanager
+def open_sound(path: Path, *, hint: str = AGAIN) -> Iterator["SoundFile"]:
+    """A file to be read in the block; raises InputError that names it where it is no sound, or turns out to be none."""
+    import soundfile
+
+    try:
+        if not path.is_file():
+            raise InputError(f"{path} does not exist", hint="give the sound file itself")
+        with soundfile.SoundFile(path) as file:
+            yield file
+    # a TypeError of a file without a head, .raw
+    except (soundfile.SoundFileError, RuntimeError, OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is no readable sound: {error}", hint=hint) from error
 
 
 def whole_blocks(

@@ -18,7 +18,7 @@ from animation.data.check import LEAST_RATE_HZ, LOUDEST, MOST_RATE_HZ, SILENT
 from animation.data.sound_files import MOST_SAMPLES
 from mmface4d.errors import InputError, MissingBackendError
 from mmface4d.files import atomic_path, disk_full_is_an_error
-from mmface4d.sound_blocks import whole_blocks
+from mmface4d.sound_blocks import open_sound, whole_blocks
 
 BLOCK_SAMPLES = 1 << 16
 BYTES_A_SAMPLE = 4
@@ -39,9 +39,11 @@ def open_speech_file(path: Path) -> Iterator[SpeechFile]:
 
     Raises InputError that names the file where it is no sound, silent, cut short, or has samples that are no numbers.
     """
-    with disk_full_is_an_error(Path(tempfile.gettempdir())), tempfile.TemporaryFile() as kept:
+    with tempfile.TemporaryFile() as kept:
         told = _Told()
-        duration_s, rate_hz = _convert(path, kept, told)
+        with disk_full_is_an_error(Path(tempfile.gettempdir())):  # and not what the block writes elsewhere
+            duration_s, rate_hz = _convert(path, kept, told)
+            kept.flush()
         if told.loudest < SILENT:
             raise InputError(f"{path} is silent", hint="give a recording of somebody who speaks")
         if told.loudest > LOUDEST:
@@ -80,23 +82,15 @@ class _Told:
 
 def sound_blocks(path: Path, *, size: int = BLOCK_SAMPLES) -> Iterator[tuple[Float32[np.ndarray, "n_block"], int]]:
     """Blocks of a file's samples, the mean of all channels, and their rate; raises InputError that names the file."""
-    import soundfile
-
-    try:
-        if not path.is_file():
-            raise InputError(f"{path} does not exist", hint="give the sound file itself")
-        with soundfile.SoundFile(path) as file:
-            rate, wanted = int(file.samplerate), int(file.frames)
-            if wanted > MOST_SAMPLES or not LEAST_RATE_HZ <= rate <= MOST_RATE_HZ:
-                raise InputError(f"{path} has {wanted} samples at {rate} Hz", hint="that is no recording of speech")
-            for block in whole_blocks(file, size=size):
-                mono = block.mean(axis=1, dtype=np.float32)
-                if not np.isfinite(mono).all():
-                    raise InputError(f"{path} has samples that are no numbers", hint="the recording is damaged")
-                yield mono, rate
-    # a TypeError of a file without a head, .raw
-    except (soundfile.SoundFileError, RuntimeError, OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path} is no readable sound: {error}", hint="the file is damaged, or no sound") from error
+    with open_sound(path, hint="the file is damaged, or no sound") as file:
+        rate, wanted = int(file.samplerate), int(file.frames)
+        if wanted > MOST_SAMPLES or not LEAST_RATE_HZ <= rate <= MOST_RATE_HZ:
+            raise InputError(f"{path} has {wanted} samples at {rate} Hz", hint="that is no recording of speech")
+        for block in whole_blocks(file, size=size):
+            mono = block.mean(axis=1, dtype=np.float32)
+            if not np.isfinite(mono).all():
+                raise InputError(f"{path} has samples that are no numbers", hint="the recording is damaged")
+            yield mono, rate
 
 
 def _convert(path: Path, kept: BinaryIO, told: _Told) -> tuple[float, int]:
