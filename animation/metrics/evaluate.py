@@ -50,7 +50,8 @@ def evaluate(
     """
     from animation.audio.registry import open_same_encoder
 
-    wanted, about = trained.preprocessing, outline(trained, corpus, split=split)
+    _check_fits(trained, corpus)
+    wanted = trained.preprocessing
     encoder = open_same_encoder(wanted.encoder.spec, wanted.encoder.identity)
     prepared = prepare(
         corpus, encoder=encoder, fps=wanted.fps, normalisation=wanted.normalisation, cache=cache, splits={split}
@@ -60,8 +61,7 @@ def evaluate(
     prepared = replace(prepared, training_subjects=known)
     report = evaluate_prepared(trained.model, prepared, split=split, protocols=protocols, seeds=seeds, tick=tick)
     notes = [*report.notes, *_differing_masks(trained, corpus), *_seen_in_training(trained, corpus, split)]
-    found = {"numbers": report.numbers, "clips": report.clips, "vertex_mm": report.vertex_mm}
-    return replace(about, **found, notes=tuple(notes))
+    return replace(report, **_of_training(trained), notes=tuple(notes))
 
 
 def outline(trained: "Trained", corpus: SpeechCorpus, *, split: Split) -> Report:
@@ -70,13 +70,10 @@ def outline(trained: "Trained", corpus: SpeechCorpus, *, split: Split) -> Report
     Raises InputError where the corpus has another topology.
     """
     _check_fits(trained, corpus)
-    config, wanted = trained.config, trained.preprocessing
+    wanted = trained.preprocessing
     return Report(
-        model=wanted.model,
-        options=_chosen(config),
-        training_seed=config.seed,
+        **_of_training(trained),
         weights_sha256=weights_sha256(trained.model),
-        trained_on=config.data,
         data=corpus.origin,
         licence=corpus.licence,
         split=split,
@@ -88,8 +85,19 @@ def outline(trained: "Trained", corpus: SpeechCorpus, *, split: Split) -> Report
         numbers=(),
         clips=(),
         vertex_mm={},
-        settings=dict(_settings(config.training)),
     )
+
+
+def _of_training(trained: "Trained") -> dict[str, Any]:
+    """What a report says of how a model came about."""
+    config = trained.config
+    return {
+        "model": trained.preprocessing.model,
+        "options": _chosen(config),
+        "training_seed": config.seed,
+        "trained_on": config.data,
+        "settings": dict(_settings(config.training)),
+    }
 
 
 def evaluate_prepared(
