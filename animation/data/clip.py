@@ -1,5 +1,6 @@
 """A clip: somebody speaking, as meshes of one topology at an even rate with the sound that belongs to them."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,11 @@ class Sound:
     samples: Float32[np.ndarray, "n_samples"]
     rate_hz: int
     start_s: float = 0.0
+
+    @property
+    def sha256(self) -> str:
+        """Of the samples, as little-endian float32."""
+        return hashlib.sha256(self.samples.astype("<f4").tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -224,10 +224,9 @@ def _write_clip(clip: Clip, folder: Path, *, n_verts: int) -> _ClipRecord:
             f"{clip.name} has other frames than it says: {error}", hint="mend it, or leave it out"
         ) from error
     sound = clip.sound()
-    heard = hashlib.sha256(sound.samples.astype("<f4").tobytes())
     write_sound(folder / f"{clip.name}.wav", sound)
     return _ClipRecord(
         name=clip.name, subject=clip.subject, sentence=clip.sentence, fps=clip.fps, n_frames=clip.n_frames,
-        frames_sha256=digest.hexdigest(), sound_sha256=heard.hexdigest(),
+        frames_sha256=digest.hexdigest(), sound_sha256=sound.sha256,
         sound_start_s=sound.start_s, text=clip.text, language=clip.language, emotion=clip.emotion,
     )  # fmt: skip
