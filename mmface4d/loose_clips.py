@@ -12,8 +12,6 @@ from mmface4d.sequence import MeshSequence, load_sequence
 from mmface4d.sequence_clips import (
     DAMAGED,
     LOST,
-    NO_MESH,
-    NO_SOUND,
     SILENT_TAKE,
     Gathering,
     as_sound,
@@ -22,6 +20,7 @@ from mmface4d.sequence_clips import (
     stamp,
 )  # fmt: skip
 from mmface4d.steady_clips import MOST_LOST_S, VERSION, SteadyFrames, frames_on_beat, longest_lost_s
+from mmface4d.subject import NO_MESH, NO_SOUND
 
 if TYPE_CHECKING:
     from animation.data.clip import Sound

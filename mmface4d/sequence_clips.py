@@ -15,6 +15,7 @@ from mmface4d.model_topology import model_topology
 from mmface4d.names import safe_name, unused_name
 from mmface4d.sequence import MeshSequence, load_sequence
 from mmface4d.steady_clips import MOST_LOST_S, VERSION, SteadyFrames, frames_on_beat, longest_lost_s
+from mmface4d.subject import NO_MESH, NO_SOUND
 from mmface4d.subject_templates import Spoken, SubjectTemplates
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from corpus.presets.sound import CutSound
     from corpus.release.reader import Release, ReleaseItem
 
-NO_SOUND = "the consent does not cover sound"
-NO_MESH = "the consent does not cover meshes"
 SILENT_TAKE = "the take has no sound"
 DAMAGED = "the sequence or its take is damaged"
 LOST = f"the face was lost for more than {MOST_LOST_S:g} s"

@@ -20,6 +20,7 @@ from mmface4d.locks import locked
 FORMAT = 1
 OWN_RECORD = "subject.json"  # of a session outside any lab
 SCOPES = ("mesh", "audio", "rgb", "publish-picture")
+NO_MESH, NO_SOUND = "the consent does not cover meshes", "the consent does not cover sound"
 GENDERS = ("female", "male", "other", "unknown")
 PSEUDONYM_HINT = "use a code such as P07; who is behind it belongs on a list that is kept elsewhere"
 TWO_WORDS = re.compile(r"[A-Z][a-z]+[_-]?[A-Z][a-z]+")

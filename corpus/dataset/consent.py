@@ -10,7 +10,7 @@ from mmface4d.lab import find_lab
 from mmface4d.permission import names_person
 from mmface4d.session import Session, open_session
 from mmface4d.session_folders import sessions_around
-from mmface4d.subject import SCOPES, Subject, read_subject, subject_path
+from mmface4d.subject import NO_MESH, SCOPES, Subject, read_subject, subject_path
 from mmface4d.take import open_take
 from mmface4d.withdrawal import is_withdrawn, refuse_withdrawn, withdrawn_people
 
@@ -116,7 +116,7 @@ def _told(path: Path, folder: Path, today: date) -> frozenset[str] | None:
     permission = permission_of(session, {} if lab is None else withdrawn_people(lab), today)
     if lab is None and permission.reason == NO_RECORD:
         return None  # brought from elsewhere without its record
-    reason = permission.reason or (None if "mesh" in permission.scopes else "the consent does not cover meshes")
+    reason = permission.reason or (None if "mesh" in permission.scopes else NO_MESH)
     if reason is not None:
         raise _refusal(path, reason, hint=f"leave it out; see: mmface4d subject show {session.record.subject}")
     return permission.scopes

@@ -17,12 +17,12 @@ from corpus.dataset.survey import Recording, content_fingerprint
 from mmface4d.errors import InputError, Mmface4dError
 from mmface4d.lab import Lab
 from mmface4d.sequence import MeshSequence, load_sequence
+from mmface4d.subject import NO_MESH
 
 if TYPE_CHECKING:
     from corpus.release.reader import Release
 
 MOST_MODEL_NAME = 64
-NO_MESH = "the consent does not cover meshes"
 VIRTUAL = "virtual actor"
 
 
