@@ -1,6 +1,6 @@
 """What `animate` is given: a neutral face, and a manner of speaking, from whatever holds them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,12 +14,16 @@ from mmface4d.names import safe_name
 from mmface4d.npy import map_npy
 from mmface4d.ply import read_ply
 from mmface4d.sequence import load_sequence
+from mmface4d.subject import NO_MESH
 
 if TYPE_CHECKING:
     from animation.data.batch import Style
     from animation.data.clip import Clip, Sound
+    from animation.data.corpus import SpeechCorpus
     from animation.training.checkpoint import Trained
     from animation.use.generate import StyleCode
+
+    OpenCorpus = Callable[[Path], SpeechCorpus]
 
 MOST_VERTICES = 10_000_000
 NPY = "give an array of n vertices x 3, metres"
@@ -34,13 +38,11 @@ class Face:
     faces: Faces | None = None
 
 
-def open_template(text: str) -> Face:
+def open_template(text: str, open_corpus: "OpenCorpus") -> Face:
     """The neutral face in a file, or that of a subject of some data; raises InputError where there is none."""
     data, subject = in_data(text)
     if data is not None:
-        from mmface4d.animation_data import open_speech_corpus
-
-        corpus = open_speech_corpus(data)
+        corpus = open_corpus(data)
         if subject not in corpus.templates:
             raise InputError(f"{data} has no subject {subject}", hint=f"it has {_few(corpus.templates)}")
         return Face(corpus.templates[subject], corpus.topology.faces)
@@ -54,7 +56,9 @@ def open_template(text: str) -> Face:
     return read(path)
 
 
-def open_style(text: str | None, trained: "Trained", checkpoint: Path) -> "Style | StyleCode":
+def open_style(
+    text: str | None, trained: "Trained", checkpoint: Path, open_corpus: "OpenCorpus"
+) -> "Style | StyleCode":
     """The manner of a clip (DATA:CLIP, or a sequence's file), of a training subject by name, or the usual one.
 
     Raises InputError or UsageError where there is none of that kind.
@@ -66,7 +70,7 @@ def open_style(text: str | None, trained: "Trained", checkpoint: Path) -> "Style
         return usual_style(trained, codes=read_styles(checkpoint, trained))
     data, name = in_data(text)
     if data is not None:
-        clip, template = _clip_of(data, name)
+        clip, template = _clip_of(data, name, open_corpus)
         return style_of_clip(trained, clip, template=template)
     path = Path(text)
     if path.suffix == ".npz" or path.is_file():
@@ -89,7 +93,7 @@ def sequence_clip(path: Path) -> "tuple[Clip, Vertices]":
     from animation.data.clip import Clip
     from corpus.dataset.consent import scopes_of_sequence
     from corpus.dataset.gather import model_of
-    from mmface4d.sequence_clips import LOST, NO_MESH, regions_of
+    from mmface4d.sequence_clips import LOST, regions_of
     from mmface4d.steady_clips import MOST_LOST_S, SteadyFrames, frames_on_beat, longest_lost_s
     from mmface4d.subject_templates import Spoken, calm_face
 
@@ -111,10 +115,8 @@ def _silence(path: Path) -> "Sound":
     raise InputError(f"{path} is looked at without its sound", hint="give it as data instead")
 
 
-def _clip_of(data: Path, name: str) -> "tuple[Clip, Vertices]":
-    from mmface4d.animation_data import open_speech_corpus
-
-    corpus = open_speech_corpus(data)
+def _clip_of(data: Path, name: str, open_corpus: "OpenCorpus") -> "tuple[Clip, Vertices]":
+    corpus = open_corpus(data)
     for clip in corpus.clips:
         if clip.name == name:
             return clip, corpus.templates[clip.subject]

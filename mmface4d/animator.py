@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,15 +122,17 @@ def open_animator(
     from animation.training.styles import STYLES_FILE
     from animation.use.streaming import streaming_halo
     from animation.use.template import check_template
+    from mmface4d.animation_data import open_speech_corpus
 
     trained = load_checkpoint(checkpoint, device=usable_device(device))
     if stream:
         streaming_halo(trained)
     record = trained.preprocessing.encoder
     encoder = open_same_encoder(record.spec, record.identity, device=device)
-    face = open_template(template)
+    open_corpus = cache(open_speech_corpus)  # face and manner are often of the same data
+    face = open_template(template, open_corpus)
     check_template(face.vertices, trained.preprocessing, name=template)
-    manner = open_style(style, trained, checkpoint)
+    manner = open_style(style, trained, checkpoint, open_corpus)
     mesh = trained.preprocessing.topology
     ignored = style is not None and trained.model.capabilities.style == "none"
     notes = [f"{trained.preprocessing.model} has no manner of speaking: --style changes nothing"] if ignored else []
