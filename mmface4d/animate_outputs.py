@@ -1,5 +1,6 @@
 """What an animation is written as, beside the sequence file: a video, a glTF with its sound, ARKit's weights."""
 
+import filecmp
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,6 @@ import numpy as np
 from mmface4d.arrays import Faces, Vertices
 from mmface4d.errors import InputError, ModelError, UsageError
 from mmface4d.exported import Exported
-from mmface4d.files import atomic_path, file_sha256
 from mmface4d.progress import progress
 from mmface4d.sequence import load_sequence
 
@@ -43,14 +43,14 @@ def put_sound(audio: Path, wav: Path) -> None:
 
     if wav.exists() and wav.samefile(audio):
         return
-    wav.parent.mkdir(parents=True, exist_ok=True)
+    if not wav.exists():
+        wav.parent.mkdir(parents=True, exist_ok=True)
+        write_wav_of(audio, wav)
+        return
     with tempfile.TemporaryDirectory(dir=wav.parent, prefix=".sound") as folder:
         made = Path(folder) / wav.name
         write_wav_of(audio, made)
-        if not wav.exists():
-            with atomic_path(wav) as partial:
-                made.replace(partial)
-        elif not wav.is_file() or file_sha256(wav) != file_sha256(made):
+        if not wav.is_file() or not filecmp.cmp(wav, made, shallow=False):
             raise InputError(f"{wav} exists and is not the sound of {audio}", hint="choose another name, or delete it")
 
 
