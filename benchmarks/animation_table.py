@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from animation.metrics.report_text import FAIR
+
 WORDS = {"lip_max": "lips, max", "lip_mean": "lips, mean", "upper_max": "upper face, max", "face_max": "face, max"}
-PROTOCOL = "same-subject-other-clip"
 
 
 def markdown(found: dict[str, Any]) -> str:
@@ -27,7 +28,7 @@ def _error_rows(found: dict[str, Any]) -> Iterator[list[str]]:
     for race in ("equal updates", "equal time"):
         for name, each in found[race].items():
             counts = [_range(each["updates"]), _range(each["cpu_seconds"])]
-            yield [f"{name}, {race}", *counts, *(_spread(each[PROTOCOL][metric], 1, 2) for metric in WORDS)]
+            yield [f"{name}, {race}", *counts, *(_spread(each[FAIR][metric], 1, 2) for metric in WORDS)]
 
 
 def _margin_rows(found: dict[str, Any]) -> Iterator[list[str]]:

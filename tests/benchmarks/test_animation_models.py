@@ -38,7 +38,7 @@ def runs(race: Any) -> list[dict[str, Any]]:
             "overlap": 0.9 if name == "without regional" else 0.3,
             "errors": {
                 protocol: dict.fromkeys(race.METRICS, lip * (1 + 0.1 * seed))
-                for protocol in (race.STYLE, race.ORACLE, race.STRANGER)
+                for protocol in (race.FAIR, race.ORACLE, race.STRANGER)
             },
         }
         for name, lip in LIP.items()
@@ -47,7 +47,7 @@ def runs(race: Any) -> list[dict[str, Any]]:
 
 
 def test_tables_and_margins(race: Any) -> None:
-    found = race.table(runs(race))["audio2face"][race.STYLE]["lip_max"]
+    found = race.table(runs(race))["audio2face"][race.FAIR]["lip_max"]
     assert found["mean"] == pytest.approx(2.1)
     assert found["sd"] == pytest.approx(0.1414, abs=1e-4)
     margins = race.margins(runs(race), race.RIVALS)
@@ -107,7 +107,7 @@ def test_one_seed_has_no_spread(race: Any) -> None:
         **{f"margins at {kind}": race.margins(one, race.RIVALS) for kind in ("equal updates", "equal time")},
         "ablations": race.ablations(one),
     }  # fmt: skip
-    assert race.table(one)["audio2face"][race.STYLE]["lip_max"] == {"mean": 2.0, "sd": None}
+    assert race.table(one)["audio2face"][race.FAIR]["lip_max"] == {"mean": 2.0, "sd": None}
     lines = race.markdown(found).splitlines()
     assert "| audio2face, equal time | 400 | 50 | 2.00 | 2.00 | 2.00 | 2.00 |" in lines
     assert not any("±" in line for line in lines if line.startswith("|"))
