@@ -360,31 +360,33 @@ def test_a_damaged_record_is_told(run: Train, content: str) -> None:
         assert "another folder" in (error.value.hint or "")
 
 
-def test_a_state_of_other_weights_is_told(run: Train) -> None:
-    path = run("swapped", settings()).folder / "train_state.pt"
-    state = torch.load(path, weights_only=True)
+def _without_a_weight(state: dict[str, Any]) -> None:
     state["weights"].popitem()
-    torch.save(state, path)
-    with pytest.raises(InputError, match="is damaged"):
-        run("swapped", settings(), resume=True)
 
 
-def test_a_state_of_another_optimiser_is_told(run: Train) -> None:
-    path = run("optimised", settings()).folder / "train_state.pt"
-    state = torch.load(path, weights_only=True)
+def _of_another_optimiser(state: dict[str, Any]) -> None:
     state["optimiser"]["param_groups"].clear()
-    torch.save(state, path)
-    with pytest.raises(InputError, match="is damaged"):
-        run("optimised", settings(), resume=True)
 
 
-def test_a_state_of_no_stage_is_told(run: Train) -> None:
-    path = run("staged", settings()).folder / "train_state.pt"
-    state = torch.load(path, weights_only=True)
+def _of_no_stage(state: dict[str, Any]) -> None:
     state["told"] = state["told"].replace('"stage": 0', '"stage": 7')
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (_without_a_weight, "is damaged"),
+        (_of_another_optimiser, "is damaged"),
+        (_of_no_stage, "is damaged: there is no stage 7"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_told(run: Train, harm: Callable[[dict[str, Any]], None], said: str) -> None:
+    path = run("harmed", settings()).folder / "train_state.pt"
+    state = torch.load(path, weights_only=True)
+    harm(state)
     torch.save(state, path)
-    with pytest.raises(InputError, match="is damaged: there is no stage 7"):
-        run("staged", settings(), resume=True)
+    with pytest.raises(InputError, match=said):
+        run("harmed", settings(), resume=True)
 
 
 def test_a_full_disk_is_told(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
